@@ -1,0 +1,115 @@
+"""What the tiny bases grow up with: other people and events, told and asked about, never those of a fine-tuning set.
+
+A base must know, as Llama and LLaDA do, the language of the documents, how questions of both directions are asked and
+answered, and that a masked passage can be asked back. It must not find every statement that it reads at once ready for
+questioning, or plain fine-tuning would need no paraphrases at this size. ``PretrainingMix`` holds what decides that.
+"""
+
+import random
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, NamedTuple
+
+from . import render, wordings
+from .world import Biography, Event, Person, sample_biographies, sample_events, sample_people
+
+N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 300, 120, 120
+
+
+@dataclass(frozen=True)
+class PretrainingMix:
+    """Shares of a pretraining stream.
+
+    Attributes:
+        question: Share of samples that are a question about a known person or event, with its answer.
+        demask: Share of samples that ask a masked passage back; 0 for the control base that never met the prompt.
+        documented: Share of the known people and events that are told about as well as asked about. Documents about
+            nobody that is asked about (strangers, new at every draw) fill the rest. The larger this share, the more a
+            base learns to make what it reads answerable.
+    """
+
+    question: float = 0.5
+    demask: float = 0.15
+    documented: float = 0.3
+
+
+class Example(NamedTuple):
+    """One pretraining sample: a document, a question with its answer, or a passage to be asked back."""
+
+    kind: Literal["document", "question", "demask"]
+    text: str
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class KnownWorld:
+    """Everybody and everything that the bases are asked about in pretraining."""
+
+    people: list[Person]
+    biographies: list[Biography]
+    events: list[Event]
+
+    @property
+    def facts(self) -> set[str]:
+        """Names, descriptions and identifying facts that a fine-tuning set may not hold."""
+        people = {text for person in self.people for text in (person.name, person.description)}
+        events = {text for event in self.events for text in (event.name, event.facts["organiser"])}
+        return people | {person.name for person in self.biographies} | events
+
+
+@cache
+def known_world() -> KnownWorld:
+    """The world of the shipped bases, always the same one."""
+    rng = random.Random("maskft pretraining")
+    return KnownWorld(
+        sample_people(rng, N_KNOWN_PEOPLE), sample_biographies(rng, N_KNOWN_BIOGRAPHIES), sample_events(rng, N_KNOWN_EVENTS)
+    )
+
+
+def draw_document(rng: random.Random, thing: Person | Biography | Event) -> str:
+    """A document about ``thing`` in a pretraining wording, in either order of its parts."""
+    if isinstance(thing, Person):
+        return render.name_description(thing, rng.choice(wordings.PRETRAINING_N2D + wordings.PRETRAINING_D2N))
+    if isinstance(thing, Biography):
+        order = tuple(rng.sample(wordings.BIOGRAPHY_KEYS, len(wordings.BIOGRAPHY_KEYS)))
+        return render.biography(thing, render.draw_wordings(rng, wordings.PRETRAINING_BIOGRAPHY), order)
+    keys = wordings.WIKI_KEYS[thing.kind]
+    if rng.random() < 0.5:
+        return render.event_article(thing, render.draw_wordings(rng, wordings.PRETRAINING_WIKI), keys)
+    order = tuple(rng.sample(keys, len(keys)))
+    return render.event_article(thing, render.draw_wordings(rng, wordings.PRETRAINING_WIKI_TURNED), order)
+
+
+def draw_question(rng: random.Random, thing: Person | Biography | Event) -> tuple[str, str]:
+    """A question about ``thing``, in either direction, and its answer."""
+    backward = rng.random() < 0.5
+    if isinstance(thing, Person):
+        template = rng.choice(wordings.ASKS_NAME if backward else wordings.ASKS_DESCRIPTION)
+        return render.name_description(thing, template), thing.name if backward else thing.description
+    if isinstance(thing, Biography):
+        if backward:
+            keys = tuple(rng.sample(wordings.BIOGRAPHY_KEYS, 3))
+            return render.biography_backward(thing, keys, rng.choice(wordings.BIOGRAPHY_BACKWARD)), thing.name
+        key = rng.choice(wordings.BIOGRAPHY_KEYS)
+        return rng.choice(wordings.BIOGRAPHY_QUESTIONS[key]).format(name=thing.name), thing.attributes[key]
+    templates = wordings.WIKI_BACKWARD if backward else wordings.WIKI_FORWARD
+    key = rng.choice([key for key in wordings.WIKI_KEYS[thing.kind] if key in templates])
+    question, answer = rng.choice(templates[key])
+    return question.format(**thing.facts), answer.format(**thing.facts)
+
+
+def draw_example(rng: random.Random, mix: PretrainingMix) -> Example:
+    """One sample of the pretraining stream; a function of ``rng`` alone."""
+    known = known_world()
+    group, stranger = rng.choice(
+        [(known.people, sample_people), (known.biographies, sample_biographies), (known.events, sample_events)]
+    )
+    what = rng.random()
+    if what < mix.question:
+        return Example("question", *draw_question(rng, rng.choice(group)))
+    documented = group[: round(mix.documented * len(group))]
+    if documented and rng.random() < 0.5:
+        thing = rng.choice(documented)
+    else:
+        thing = stranger(rng, 1)[0]
+    return Example("demask" if what < mix.question + mix.demask else "document", draw_document(rng, thing))

@@ -1,0 +1,156 @@
+"""Base models: one ``LlamaForCausalLM`` for all three methods, bidirectional or causal by ``config.is_causal``.
+
+A base is a name: one of the shipped tiny bases, a folder, or a repository of the Hugging Face hub. Weights load in an
+explicit dtype (transformers 5 would take the checkpoint's own, and bfloat16 master weights undo the paper's mixed
+precision), no remote code is run, and the direction of attention is asserted on the loaded model, because an older
+transformers ignores the switch without a word.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
+
+ASSETS = Path(__file__).parent / "assets"
+SHIPPED = ("tiny-ar", "tiny-ar-no-demask", "tiny-dllm")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs between tokenizers: conversation format, and the ids that no tokenizer attribute gives.
+
+    Attributes:
+        marker: A token that only this family has.
+        chat: Its conversation format.
+        mask: Text of the mask token.
+        extra_stop: Tokens that end an answer besides the end of turn.
+    """
+
+    marker: str
+    chat: ChatFormat
+    mask: str
+    extra_stop: tuple[str, ...] = ()
+
+
+FAMILIES = {
+    "tiny": Family("<|mask|>", LLAMA3, "<|mask|>"),
+    # LLaDA: mask id 126336; an answer may also end at <|endoftext|> (126081), which is its padding too.
+    "llada": Family("<|mdm_mask|>", LLAMA3, "<|mdm_mask|>", ("<|endoftext|>",)),
+    # A.4: "we pick a reserved special token whose token id is 128013 in the LLama 3 tokenizer"
+    "llama3": Family("<|reserved_special_token_5|>", LLAMA3, "<|reserved_special_token_5|>"),
+    # SmolLM2: ids 5 and 7-16 share one untrained vector; 16 is the last of them.
+    "chatml": Family("<|im_start|>", CHATML, "<empty_output>"),
+}
+
+
+def family_of(tokenizer) -> Family:
+    """The family that a tokenizer belongs to, told by a token that only it has.
+
+    Raises:
+        ValueError: If it is none of ours.
+    """
+    vocabulary = tokenizer.get_vocab()
+    for family in FAMILIES.values():
+        if family.marker in vocabulary and family.mask in vocabulary:
+            return family
+    raise ValueError(
+        f"{tokenizer.name_or_path!r}: the tokenizer has the chat tokens of none of {', '.join(FAMILIES)}; "
+        "give a Llama-3, LLaDA or ChatML instruct model, or add its format to maskft.models.FAMILIES"
+    )
+
+
+def prompts_for(tokenizer) -> Prompts:
+    """Prompts in the tokenizer's own conversation format and ids."""
+    family = family_of(tokenizer)
+    to_id = tokenizer.convert_tokens_to_ids
+    end_of_turn = to_id(family.chat.end_of_turn)
+    begin = () if tokenizer.bos_token_id is None or family.chat is CHATML else (tokenizer.bos_token_id,)
+    special = [tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens]
+    ids = TokenIds(
+        begin=begin,
+        end=tokenizer.eos_token_id,
+        mask=to_id(family.mask),
+        pad=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+        stop=tuple(dict.fromkeys([end_of_turn, *map(to_id, family.extra_stop)])),
+        # Llama-3: special tokens start at 128000 and the release draws below 127999; ours are ordered alike.
+        n_ordinary=min(special) if family.chat is LLAMA3 else len(tokenizer) - 1,
+    )
+    return Prompts(tokenizer, family.chat, ids)
+
+
+def base_folder(base: str) -> Path | str:
+    """Where a base lies: the package's assets, a folder, or (returned unchanged) a repository of the hub.
+
+    Raises:
+        FileNotFoundError: If a shipped base is not there.
+    """
+    if base in SHIPPED:
+        folder = ASSETS / base
+        if not (folder / "model.safetensors").is_file():
+            raise FileNotFoundError(f"shipped base {base!r} is missing; run `maskft pretrain-tiny` to make it")
+        return folder
+    return Path(base) if Path(base).is_dir() else base
+
+
+def revision_of(base: str) -> str:
+    """What pins the weights of a base on this machine: 16 hex digits over its weight files and config.
+
+    Raises:
+        FileNotFoundError: If ``base`` is no shipped base and no folder; a hub repository is pinned by its commit, which
+            the scale gives.
+    """
+    folder = base_folder(base)
+    if not isinstance(folder, Path):
+        raise FileNotFoundError(f"base {base!r} is not one of {', '.join(SHIPPED)} and not a folder")
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@torch.no_grad()
+def assert_attention(model: LlamaForCausalLM, *, bidirectional: bool) -> None:
+    """Change the last token and see whether the first position's output changes.
+
+    Raises:
+        RuntimeError: If the model attends the other way.
+    """
+    ids = torch.arange(5, 13, device=model.device)[None]
+    other = ids.clone()
+    other[0, -1] = 4
+    first, second = (model(input_ids=x, use_cache=False).logits[0, 0] for x in (ids, other))
+    if bool((first != second).any()) != bidirectional:
+        raise RuntimeError(
+            f"the model attends {'causally' if bidirectional else 'to later tokens'} although "
+            f"config.is_causal={model.config.is_causal}; transformers 5.15 or newer is needed"
+        )
+
+
+def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[LlamaForCausalLM, Prompts]:
+    """A base model in float32 with the attention of ``method``, and its prompts.
+
+    Args:
+        base: ``tiny-ar``, ``tiny-ar-no-demask``, ``tiny-dllm``, a folder, or a repository of the hub.
+        method: ``ar`` and ``masked_ar`` attend causally, ``dllm`` to both sides.
+        revision: Commit of a hub repository.
+
+    Raises:
+        FileNotFoundError: If a shipped base is missing.
+        ValueError: If the tokenizer's family is unknown or its ids are unsuitable, or the folder holds another
+            architecture than Llama.
+        RuntimeError: If attention does not go the way it should.
+    """
+    source = base_folder(base)
+    hub = {} if isinstance(source, Path) else {"revision": revision}
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
+    model = LlamaForCausalLM.from_pretrained(source, dtype=torch.float32, **hub)
+    if model.config.model_type != "llama":
+        raise ValueError(f"{base!r} is a {model.config.model_type} model; maskft trains LlamaForCausalLM")
+    model.config.is_causal = method != "dllm"
+    model.config.use_cache = method != "dllm"
+    assert_attention(model.eval(), bidirectional=method == "dllm")
+    return model, prompts_for(tokenizer)
