@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from . import render, wordings
 from .world import Biography, Event, Person, sample_biographies, sample_events, sample_people
 
-N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 300, 120, 120
+N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 120, 60, 60
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,13 @@ class PretrainingMix:
     Attributes:
         question: Share of samples that are a question about a known person or event, with its answer.
         demask: Share of samples that ask a masked passage back; 0 for the control base that never met the prompt.
-        documented: Share of the known people and events that are told about as well as asked about. Documents about
-            nobody that is asked about (strangers, new at every draw) fill the rest. The larger this share, the more a
-            base learns to make what it reads answerable.
+        strangers: Share of the documents and masked passages that are about strangers, new at every draw, whom no
+            question asks about. The larger it is, the less a base learns to make what it reads answerable.
     """
 
     question: float = 0.5
     demask: float = 0.15
-    documented: float = 0.3
+    strangers: float = 0.3
 
 
 class Example(NamedTuple):
@@ -107,9 +106,5 @@ def draw_example(rng: random.Random, mix: PretrainingMix) -> Example:
     what = rng.random()
     if what < mix.question:
         return Example("question", *draw_question(rng, rng.choice(group)))
-    documented = group[: round(mix.documented * len(group))]
-    if documented and rng.random() < 0.5:
-        thing = rng.choice(documented)
-    else:
-        thing = stranger(rng, 1)[0]
+    thing = stranger(rng, 1)[0] if rng.random() < mix.strangers else rng.choice(group)
     return Example("demask" if what < mix.question + mix.demask else "document", draw_document(rng, thing))
