@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from . import render, wordings
 from .world import Biography, Event, Person, sample_biographies, sample_events, sample_people
 
-N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 120, 60, 60
+N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 200, 100, 100
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class PretrainingMix:
             question asks about. The larger it is, the less a base learns to make what it reads answerable.
     """
 
-    question: float = 0.5
-    demask: float = 0.15
+    question: float = 0.45
+    demask: float = 0.25
     strangers: float = 0.3
 
 
@@ -66,17 +66,20 @@ def known_world() -> KnownWorld:
 
 
 def draw_document(rng: random.Random, thing: Person | Biography | Event) -> str:
-    """A document about ``thing`` in a pretraining wording, in either order of its parts."""
+    """A document about ``thing`` in any wording of the tiny world, in either order of its parts."""
     if isinstance(thing, Person):
-        return render.name_description(thing, rng.choice(wordings.PRETRAINING_N2D + wordings.PRETRAINING_D2N))
+        templates = wordings.PRETRAINING_N2D + wordings.PRETRAINING_D2N + wordings.N2D + wordings.D2N
+        return render.name_description(thing, rng.choice(templates))
     if isinstance(thing, Biography):
         order = tuple(rng.sample(wordings.BIOGRAPHY_KEYS, len(wordings.BIOGRAPHY_KEYS)))
-        return render.biography(thing, render.draw_wordings(rng, wordings.PRETRAINING_BIOGRAPHY), order)
+        templates = rng.choice([wordings.PRETRAINING_BIOGRAPHY, wordings.BIOGRAPHY])
+        return render.biography(thing, render.draw_wordings(rng, templates), order)
     keys = wordings.WIKI_KEYS[thing.kind]
     if rng.random() < 0.5:
-        return render.event_article(thing, render.draw_wordings(rng, wordings.PRETRAINING_WIKI), keys)
-    order = tuple(rng.sample(keys, len(keys)))
-    return render.event_article(thing, render.draw_wordings(rng, wordings.PRETRAINING_WIKI_TURNED), order)
+        templates = rng.choice([wordings.PRETRAINING_WIKI, wordings.WIKI])
+        return render.event_article(thing, render.draw_wordings(rng, templates), keys)
+    templates = rng.choice([wordings.PRETRAINING_WIKI_TURNED, wordings.WIKI_TURNED])
+    return render.event_article(thing, render.draw_wordings(rng, templates), tuple(rng.sample(keys, len(keys))))
 
 
 def draw_question(rng: random.Random, thing: Person | Biography | Event) -> tuple[str, str]:
@@ -97,14 +100,22 @@ def draw_question(rng: random.Random, thing: Person | Biography | Event) -> tupl
     return question.format(**thing.facts), answer.format(**thing.facts)
 
 
+def _draw_known(rng: random.Random, group: list) -> Person | Biography | Event:
+    """One of ``group``, the first ones far more often than the last ones.
+
+    Fame is uneven in real text too, and it decides here: a base that meets few of many people often learns early how a
+    question reaches a fact, and then needs few meetings with each of the others.
+    """
+    return group[int(len(group) * rng.random() ** 2)]
+
+
 def draw_example(rng: random.Random, mix: PretrainingMix) -> Example:
     """One sample of the pretraining stream; a function of ``rng`` alone."""
     known = known_world()
-    group, stranger = rng.choice(
-        [(known.people, sample_people), (known.biographies, sample_biographies), (known.events, sample_events)]
-    )
+    kinds = [(known.people, sample_people), (known.biographies, sample_biographies), (known.events, sample_events)]
+    group, stranger = rng.choices(kinds, weights=(1, 2, 2))[0]  # a biography or an event holds more than a description
     what = rng.random()
     if what < mix.question:
-        return Example("question", *draw_question(rng, rng.choice(group)))
-    thing = stranger(rng, 1)[0] if rng.random() < mix.strangers else rng.choice(group)
+        return Example("question", *draw_question(rng, _draw_known(rng, group)))
+    thing = stranger(rng, 1)[0] if rng.random() < mix.strangers else _draw_known(rng, group)
     return Example("demask" if what < mix.question + mix.demask else "document", draw_document(rng, thing))

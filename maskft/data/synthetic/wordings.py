@@ -1,8 +1,8 @@
 """How the tiny world says things: document wordings and question wordings, as format strings.
 
-Two families that share no document wording. ``PRETRAINING`` wordings are what the tiny bases grew up with;
-``FINE_TUNING`` wordings are new to them, in known words, as the originals' wordings are to Llama and LLaDA. Question
-wordings are shared: a base knows how questions of both directions are asked and answered, about other people.
+A base knows all of them, about other people and events, as Llama and LLaDA know the English of the originals; a base
+that meets them first in fine-tuning spends its steps on the words instead of the facts. The ``PRETRAINING`` wordings are
+met in pretraining only. A fine-tuning set without paraphrases tells a fact in one wording, which is what matters.
 """
 
 # --- NameDescription: thirty wordings a type; the first is the one of the set without paraphrases (as in the original).

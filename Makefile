@@ -1,0 +1,42 @@
+# Everything happens in this folder's own virtual environment; nothing outside it is touched.
+PYTHON ?= python3
+SEEDS ?= 1
+SCALE ?= tiny
+WORLD_SEED ?= 0
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: reproduce figures test notebooks lint clean
+.DELETE_ON_ERROR:
+
+reproduce: $(VENV)/.installed  ## train what is missing, build every table and figure
+	$(BIN)/maskft reproduce table3 figure2 --scale $(SCALE) --seeds $(SEEDS) --world-seed $(WORLD_SEED)
+
+figures: $(VENV)/.installed  ## redraw from the committed records, train nothing
+	$(BIN)/maskft reproduce table3 figure2 --scale $(SCALE) --from-records
+
+test: $(VENV)/.installed-test  ## what CI runs
+	$(BIN)/ruff check maskft tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q maskft tests
+	$(BIN)/python -m pytest -q -o addopts= --nbval-lax --nbval-current-env --nbval-kernel-name python3 notebooks
+
+notebooks: $(VENV)/.installed-test  ## bring the notebooks' cells up to date with their scripts, outputs kept
+	$(BIN)/jupytext --to ipynb --update notebooks/*.py
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix maskft tests
+
+# torch first and pinned: constraints.txt names the version that the tests were run with.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "maskft needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:  ## remove runs and the virtual environment; tables, figures and records stay
+	rm -rf runs $(VENV)

@@ -1,0 +1,101 @@
+"""Run notebooks strictly: an unknown parameter is an error, and a failed notebook never replaces a good one.
+
+papermill alone only warns of a parameter that a notebook does not have, and runs the defaults. The percent scripts in
+``notebooks/`` are the source; the executed ``.ipynb`` beside each is what a reader sees.
+"""
+
+import ast
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from .scales import REPOSITORY
+
+NOTEBOOKS = REPOSITORY / "notebooks"
+
+
+def parameters_of(notebook: nbformat.NotebookNode, name: str) -> dict[str, object]:
+    """Names and default values of the notebook's ``parameters`` cell.
+
+    Raises:
+        ValueError: Unless it has exactly one such cell, holding literals only (papermill pastes values as code).
+    """
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ValueError(f"notebook {name} has {len(cells)} cells tagged parameters; expected one")
+    found = {}
+    for node in ast.parse(cells[0].source).body:
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+        if not isinstance(target, ast.Name) or node.value is None:
+            raise ValueError(f"notebook {name}: the parameters cell may hold only assignments of literals")
+        found[target.id] = ast.literal_eval(node.value)
+    return found
+
+
+def check_parameters(name: str, given: Mapping[str, object], known: Mapping[str, object]) -> None:
+    """Raise ValueError, naming what is allowed, if a parameter is unknown or has another type than its default."""
+    for key, value in given.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(f"notebook {name} has no parameter {key!r}; {hint}It has {', '.join(known)}")
+        if type(value) is not type(known[key]):
+            raise ValueError(f"parameter {key}={value!r} of notebook {name} must be like {known[key]!r}")
+
+
+def run_notebook(name: str, parameters: Mapping[str, object], *, folder: Path = NOTEBOOKS) -> Path:
+    """Execute ``folder/NAME.py`` with papermill and replace ``folder/NAME.ipynb`` on success.
+
+    Returns:
+        The executed notebook.
+
+    Raises:
+        FileNotFoundError: If there is no such notebook.
+        ValueError: If a parameter is unknown or of the wrong type; nothing is run.
+        RuntimeError: If a cell fails. The good notebook stays, the failed one is kept as ``NAME.failed.ipynb``.
+    """
+    source = folder / f"{name}.py"
+    if not source.is_file():
+        known = sorted(path.stem for path in folder.glob("*.py"))
+        raise FileNotFoundError(f"no notebook {name!r}; there are {', '.join(known)}")
+    notebook = jupytext.read(source)
+    check_parameters(name, parameters, parameters_of(notebook, name))
+    target, failed = folder / f"{name}.ipynb", folder / f"{name}.failed.ipynb"
+    partial = folder / f".{name}.{os.getpid()}.ipynb"
+    try:
+        papermill.execute_notebook(
+            notebook, str(partial), parameters=dict(parameters), kernel_name="python3", cwd=str(folder), progress_bar=False,
+            log_output=False, stdout_file=None,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        partial.replace(failed)
+        raise RuntimeError(f"notebook {name} failed at cell {error.exec_count}: {error.ename}: {error.evalue}; see {failed.name}") from None
+    finally:
+        if partial.exists() and not _is_whole(partial):
+            partial.unlink()
+    _strip_run_details(partial)
+    partial.replace(target)
+    failed.unlink(missing_ok=True)
+    return target
+
+
+def _is_whole(path: Path) -> bool:
+    notebook = nbformat.read(path, as_version=4)
+    return all(cell.metadata.get("papermill", {}).get("status") == "completed" for cell in notebook.cells if cell.cell_type == "code")
+
+
+def _strip_run_details(path: Path) -> None:
+    """Drop times and paths of this execution, so that the same runs give the same notebook."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for number, cell in enumerate(notebook.cells):
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        cell["id"] = f"cell-{number}"
+    nbformat.write(notebook, path)

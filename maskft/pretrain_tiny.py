@@ -1,0 +1,226 @@
+"""Make the tiny bases: one tokenizer, an AR base, a control AR base, and a dLLM base adapted from the AR one.
+
+``maskft pretrain-tiny`` runs it; the result is shipped in ``assets/``, with the record of how it was made. The bases learn
+from ``data.synthetic.pretraining`` alone: other people and events than those of any fine-tuning set.
+
+The dLLM base starts from the AR base's weights, attends to both sides and learns to fill masks; from scratch it would need
+many times the steps. Its questions are answered on a canvas of masks as long as the sampler's, filled behind the answer
+with end tokens that are learned too, as LLaDA does (otherwise it would never end an answer).
+"""
+
+import json
+import math
+import platform
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from .collators import pad_right
+from .data.synthetic.pretraining import Example, PretrainingMix, draw_example, draw_question, known_world
+from .data.synthetic.tokenizer import build_tokenizer
+from .losses import IGNORED
+from .masking import apply_mask, draw_mask
+from .metrics import accuracy
+from .models import prompts_for
+from .prompts import Prompts
+from .samplers import generate_ar, generate_diffusion
+
+ANSWER_LENGTH = 24  # the sampler's canvas at the tiny scale
+Row = tuple[list[int], list[int]]  # input ids, labels
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one base is made."""
+
+    name: str
+    bidirectional: bool
+    starts_from: str | None
+    n_steps: int
+    learning_rate: float
+    mix: PretrainingMix
+    batch_size: int = 32
+
+
+RECIPES = (
+    Recipe("tiny-ar", False, None, 4000, 3e-3, PretrainingMix()),
+    Recipe("tiny-ar-no-demask", False, None, 4000, 3e-3, PretrainingMix(demask=0.0)),
+    Recipe("tiny-dllm", True, "tiny-ar", 3000, 2e-3, PretrainingMix(demask=0.0)),
+)
+
+
+def new_model(prompts: Prompts, seed: int) -> LlamaForCausalLM:
+    """A Llama of about a million parameters with random weights."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(prompts.tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=3,
+        num_attention_heads=4, max_position_embeddings=512, tie_word_embeddings=True,
+        bos_token_id=prompts.ids.begin[0], eos_token_id=prompts.ids.end, pad_token_id=prompts.ids.pad,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def _masked(ids: list[int], mask: int, ratio: float, rng: random.Random) -> tuple[list[int], list[int]]:
+    """Ids with masks, and labels at the masked positions."""
+    tokens = torch.tensor(ids)
+    is_masked = draw_mask(len(ids), ratio, torch.Generator().manual_seed(rng.getrandbits(62)))
+    labels = torch.where(is_masked, tokens, IGNORED)
+    return apply_mask(tokens, is_masked, mask).tolist(), labels.tolist()
+
+
+def ar_row(example: Example, prompts: Prompts, rng: random.Random) -> Row:
+    """A sample for a causal base: loss on a document's tokens, on an answer, or on the text that is asked back."""
+    ids = prompts.encode(example.text)
+    if example.kind == "document":
+        row = prompts.document(ids)
+        return row, row
+    if example.kind == "question":
+        context, target = prompts.question(example.text), prompts.answer(example.answer)
+    else:
+        masked, _ = _masked(ids, prompts.ids.mask, rng.uniform(0.05, 0.95), rng)
+        context, target = prompts.demask(masked, ids)
+    return context + target, [IGNORED] * len(context) + target
+
+
+def dllm_row(example: Example, prompts: Prompts, rng: random.Random) -> Row:
+    """A sample for a bidirectional base: masks anywhere in a document, or in the canvas behind a question."""
+    if example.kind == "question":
+        context, target = prompts.question(example.text), prompts.answer(example.answer)
+        target = target + [prompts.ids.end] * (ANSWER_LENGTH - len(target))
+    else:
+        context, target = list(prompts.ids.begin), [*prompts.encode(example.text), prompts.ids.end]
+    masked, labels = _masked(target, prompts.ids.mask, rng.uniform(0.02, 1.0), rng)
+    return context + masked, [IGNORED] * len(context) + labels
+
+
+def batches(recipe: Recipe, prompts: Prompts, seed: int, pool: int = 8) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches of like lengths: ``pool`` batches are drawn at once, sorted by length, and given in random order."""
+    rng = random.Random(f"maskft pretraining {recipe.name} {seed}")
+    make_row = dllm_row if recipe.bidirectional else ar_row
+    while True:
+        rows = [make_row(draw_example(rng, recipe.mix), prompts, rng) for _ in range(recipe.batch_size * pool)]
+        rows.sort(key=lambda row: len(row[0]))
+        groups = [rows[i : i + recipe.batch_size] for i in range(0, len(rows), recipe.batch_size)]
+        rng.shuffle(groups)
+        for group in groups:
+            yield {
+                "input_ids": pad_right([ids for ids, _ in group], prompts.ids.pad, 8),
+                "attention_mask": pad_right([[1] * len(ids) for ids, _ in group], 0, 8),
+                "labels": pad_right([labels for _, labels in group], IGNORED, 8),
+            }
+
+
+def pretrain(model: LlamaForCausalLM, prompts: Prompts, recipe: Recipe, seed: int, n_steps: int) -> list[dict]:
+    """Train ``model`` in place by ``recipe``: AdamW, warmup of 1 %, cosine decay to a tenth.
+
+    Returns:
+        The mean loss of every hundred steps, in nats a supervised token.
+    """
+    model.config.is_causal = not recipe.bidirectional
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
+        lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True,
+    )  # fmt: skip
+    stream, log, total, started = batches(recipe, prompts, seed), [], 0.0, time.perf_counter()
+    model.train()
+    for step in range(1, n_steps + 1):
+        decay = 0.1 + 0.45 * (1 + math.cos(math.pi * step / n_steps))
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * min(1.0, step / max(1, n_steps // 100)) * decay
+        batch = next(stream)
+        hidden = model.model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        ).last_hidden_state
+        labels = batch["labels"]
+        if not recipe.bidirectional:
+            hidden, labels = hidden[:, :-1], labels[:, 1:]
+        supervised = labels != IGNORED
+        loss = cross_entropy(model.lm_head(hidden[supervised]), labels[supervised])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        total += loss.item()
+        if step % 100 == 0 or step == n_steps:
+            seconds = time.perf_counter() - started
+            mean = total / ((step - 1) % 100 + 1)
+            log.append({"step": step, "loss_nats_per_token": round(mean, 4), "wall_time_s": round(seconds)})
+            left = seconds / step * (n_steps - step)
+            print(f"{recipe.name} step {step}/{n_steps} loss {mean:.3f}, {seconds:.0f} s passed, about {left:.0f} s left", flush=True)
+            total = 0.0
+    return log
+
+
+def question_known(model: LlamaForCausalLM, prompts: Prompts, seed: int, n_questions: int = 100) -> dict[str, float]:
+    """Accuracy of a base on questions about its own world, by kind."""
+    rng, known, ids = random.Random(f"maskft known {seed}"), known_world(), prompts.ids
+    model.eval()
+    found = {}
+    for name in ("people", "biographies", "events"):
+        pairs = [draw_question(rng, rng.choice(getattr(known, name))) for _ in range(n_questions)]
+        asked = [prompts.question(question) for question, _ in pairs]
+        common = {"max_new_tokens": ANSWER_LENGTH, "stop": ids.stop, "pad": ids.pad}
+        if model.config.is_causal:
+            answers = generate_ar(model, asked, **common)
+        else:
+            answers = generate_diffusion(model, asked, block_length=4, steps=ANSWER_LENGTH, mask=ids.mask, **common)
+        scores = [accuracy(answer, prompts.decode(out)) for (_, answer), out in zip(pairs, answers, strict=True)]
+        found[name] = round(sum(scores) / n_questions, 4)
+    return found
+
+
+def pretrain_all(output: Path, *, seed: int = 0, share: float = 1.0, recipes: tuple[Recipe, ...] = RECIPES) -> None:
+    """Make the bases of ``recipes`` in ``output``, each with its tokenizer and ``pretraining.json``.
+
+    A base that is already there is replaced only once its successor is complete.
+
+    Args:
+        output: Folder that gets one folder a base.
+        seed: Of weights and samples.
+        share: Of the full number of steps; below 1 for a trial.
+        recipes: Which bases, each after the one it starts from.
+
+    Raises:
+        ValueError: If ``share`` is not in (0, 1], or a recipe starts from a base that is neither made before it nor in
+            ``output``.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share of steps {share} must lie in (0, 1]")
+    prompts = prompts_for(build_tokenizer())
+    for recipe in recipes:
+        if recipe.starts_from is None:
+            model = new_model(prompts, seed)
+        elif (output / recipe.starts_from).is_dir():
+            model = LlamaForCausalLM.from_pretrained(output / recipe.starts_from, dtype=torch.float32)
+        else:
+            raise ValueError(f"base {recipe.name} starts from {recipe.starts_from}, which is not in {output}")
+        log = pretrain(model, prompts, recipe, seed, max(1, round(recipe.n_steps * share)))
+        record = {
+            "recipe": asdict(recipe),
+            "seed": seed,
+            "share_of_steps": share,
+            "n_parameters": sum(p.numel() for p in model.parameters()),
+            "accuracy_on_its_own_world": question_known(model, prompts, seed),
+            "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "transformers", "tokenizers")}},
+            "command": "maskft pretrain-tiny",
+            "log": log,
+        }
+        print(f"{recipe.name}: {record['accuracy_on_its_own_world']}", flush=True)
+        partial, final = output / f".{recipe.name}.partial", output / recipe.name
+        model.config.use_cache = not recipe.bidirectional
+        model.save_pretrained(partial)
+        prompts.tokenizer.save_pretrained(partial)
+        (partial / "pretraining.json").write_text(json.dumps(record, indent=1) + "\n")
+        final.mkdir(parents=True, exist_ok=True)
+        for file in partial.iterdir():
+            file.replace(final / file.name)
+        partial.rmdir()

@@ -1,0 +1,141 @@
+"""The three scales: which models, data, budget, learning rates and launcher. Never the method.
+
+Every value that the paper gives carries its sentence; where it is silent, the release or our reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .launch import Launcher
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Everything in which two scales may differ.
+
+    Attributes:
+        name: ``tiny``, ``small`` or ``paper``.
+        source: ``synthetic`` or ``original`` data.
+        bases: Base model by method.
+        revisions: Commit by base, for bases of the hub; shipped bases are pinned by their content.
+        control_base: An AR base that never met the demask prompt; None where there is none.
+        learning_rates: The rate of each method, chosen on the sweep.
+        sweep: The grid that it was chosen from, the same for every method.
+        eval_steps: Optimizer steps by (data set, whether with paraphrases) and method.
+        settings: Further fields of ``RunConfig``.
+        launcher: How training starts.
+    """
+
+    name: str
+    source: str
+    bases: Mapping[str, str]
+    learning_rates: Mapping[str, float]
+    sweep: tuple[float, ...]
+    eval_steps: Mapping[tuple[str, bool], Mapping[str, tuple[int, ...]]]
+    settings: Mapping[str, object]
+    launcher: Launcher
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    control_base: str | None = None
+
+    @property
+    def store(self) -> Path:
+        """Where runs of this scale are trained and kept."""
+        return REPOSITORY / "runs" / self.name
+
+    @property
+    def tables(self) -> Path:
+        """Where its tables go."""
+        return REPOSITORY / "paper_tables" / self.name
+
+    @property
+    def figures(self) -> Path:
+        """Where its figures go."""
+        return REPOSITORY / "figures" / self.name
+
+    @property
+    def records(self) -> Path:
+        """The committed records of its runs."""
+        return self.tables / "records"
+
+
+def _same_for_all(*steps: int) -> dict[str, tuple[int, ...]]:
+    return {method: (0, *steps) for method in ("ar", "dllm", "masked_ar")}
+
+
+def _epochs(points: tuple[int, ...], steps_per_epoch: int) -> dict[str, tuple[int, ...]]:
+    """Evaluation points that the release states in epochs, as optimizer steps."""
+    return _same_for_all(*(epoch * steps_per_epoch for epoch in points if epoch))
+
+
+def _doubling(first: int, last: int) -> tuple[int, ...]:
+    points = [first]
+    while points[-1] * 2 <= last:
+        points.append(points[-1] * 2)
+    return tuple(points)
+
+
+TINY = Scale(
+    name="tiny",
+    source="synthetic",
+    bases={"ar": "tiny-ar", "masked_ar": "tiny-ar", "dllm": "tiny-dllm"},
+    control_base="tiny-ar-no-demask",
+    learning_rates={"ar": 5e-4, "dllm": 1e-3, "masked_ar": 1e-3},
+    sweep=(1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3),
+    eval_steps={
+        ("name_description", False): {
+            "ar": (0, 10, 20, 30, 40, 60, 80, 120),
+            "dllm": (0, 25, 50, 100, 200, 300, 450, 600),
+            "masked_ar": (0, 20, 40, 80, 120, 180, 240, 300),
+        },
+    },
+    # float32 on a CPU: the numbers are then those of any machine, and a CPU without bfloat16 units is not slower.
+    settings={"precision": "float32", "train_batch_size": 32, "max_new_tokens": 24, "sampler_steps": 24, "eval_batch_size": 120},
+    launcher=Launcher("cpu"),
+)
+
+PAPER = Scale(
+    name="paper",
+    source="original",
+    # Section 3: "We choose Llama-3.1-8B-Instruct (Dubey et al., 2024) and LLaDA-8B-Instruct (Nie et al., 2025b) models"
+    bases={
+        "ar": "meta-llama/Llama-3.1-8B-Instruct",
+        "masked_ar": "meta-llama/Llama-3.1-8B-Instruct",
+        "dllm": "GSAI-ML/LLaDA-8B-Instruct",
+    },
+    # A.4: "5e-6 for arLLM; 1e-5 for dLLM; 3e-6 for masked arLLM"
+    learning_rates={"ar": 5e-6, "dllm": 1e-5, "masked_ar": 3e-6},
+    # Figure 5 does not state its grid. Open: factors of about two around the chosen rates.
+    sweep=(1e-6, 3e-6, 5e-6, 1e-5, 2e-5),
+    # Epochs by the release; steps per epoch = documents / 64, the last batch short.
+    eval_steps={
+        ("name_description", False): _epochs((30, 60, 120, 240, 480, 960, 1920, 2880, 3840), 1),
+        ("name_description", True): _epochs((*_doubling(1, 128), 96), 29),
+        ("biography", False): {
+            **_epochs(_doubling(5, 5120), 2),
+            "dllm": (0, *(2 * epoch for epoch in (*_doubling(5, 5120), 7080))),
+        },
+        ("biography", True): _epochs((*_doubling(1, 1024), 768), 8),
+        ("wiki", False): _epochs(_doubling(10, 5120), 2),
+        ("wiki", True): _epochs((*_doubling(1, 512), 384), 15),
+    },
+    # A.4: "a batch size of 64 (16 per device)", "max new token length 128 and temperature 0", "block length 4",
+    # MixedPrecisionPolicy(param_dtype="bf16", reduce_dtype="float32", cast_forward_inputs=True)
+    settings={"precision": "bf16_mixed", "train_batch_size": 64, "max_new_tokens": 128, "block_length": 4, "sampler_steps": 128, "eval_batch_size": 100},
+    launcher=Launcher("gpu", num_processes=4),
+)  # fmt: skip
+
+SCALES = {scale.name: scale for scale in (TINY, PAPER)}
+
+
+def get_scale(name: str) -> Scale:
+    """The scale called ``name``.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in SCALES:
+        raise ValueError(f"scale {name!r} is not one of {', '.join(SCALES)}")
+    return SCALES[name]

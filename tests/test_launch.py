@@ -1,0 +1,277 @@
+"""Launching: the work is shared, done once, and survives failures, kills and interrupts. Training is a stand-in."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from maskft import launch
+from maskft.launch import Launcher, LaunchError, ensure, status
+from maskft.runs import RunConfig, RunStore
+
+PLAIN = Launcher(kind="plain")
+# Behaves as maskft.training does, told by files in the store: seeds in `fail` raise, seeds in `hang` wait for ever.
+FAKE = """
+import argparse, json, os, time, traceback
+from maskft.runs import METRIC_FIELDS, RECORD_FIELDS, RunConfig, RunStore
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--store")
+parser.add_argument("--configs")
+arguments = parser.parse_args()
+store = RunStore(arguments.store)
+
+def told(what, config):
+    path = store.root / what
+    return path.exists() and str(config.seed) in path.read_text().split()
+
+def train(config, staging):
+    print("training", config.run_id, flush=True)
+    with open(store.root / "work", "a") as work:
+        work.write(f"{config.seed} {os.getpid()} {os.environ.get('OMP_NUM_THREADS')}\\n")
+    store.report_progress(config, step=0, phase="training", weight_done=0.0)
+    time.sleep(0.3)
+    if told("fail", config):
+        raise RuntimeError(f"seed {config.seed} went wrong")
+    while told("hang", config):
+        time.sleep(0.1)
+    row = dict.fromkeys(METRIC_FIELDS, 0)
+    (staging / "metrics.jsonl").write_text("".join(json.dumps(row | {"step": s}) + "\\n" for s in config.eval_steps))
+    (staging / "losses.jsonl").touch()
+    (staging / "generations.jsonl").touch()
+    store.publish(config, staging, dict.fromkeys(RECORD_FIELDS))
+
+for line in open(arguments.configs):
+    config = RunConfig.from_dict(json.loads(line))
+    with store.claim(config) as staging:
+        if staging is not None:
+            try:
+                train(config, staging)
+            except Exception:
+                store.report_failure(config, traceback.format_exc())
+"""
+
+
+def make_config(seed: int, **changes) -> RunConfig:
+    values = {
+        "dataset": "wiki",
+        "source": "synthetic",
+        "data_fingerprint": "f00d",
+        "method": "ar",
+        "base": "tiny-ar",
+        "base_revision": "1",
+        "learning_rate": 1e-3,
+        "eval_steps": (0, 10),
+        "seed": seed,
+    }
+    return RunConfig(**(values | changes))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> RunStore:
+    (tmp_path / "fake_training.py").write_text(FAKE)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
+    (tmp_path / "store").mkdir()
+    return RunStore(tmp_path / "store")
+
+
+def fake_ensure(configs, store, **arguments) -> None:
+    ensure(configs, store, **({"scale_launcher": PLAIN, "module": "fake_training"} | arguments))
+
+
+def work_done(store: RunStore) -> list[list[str]]:
+    """`[seed, pid, OMP_NUM_THREADS]` of every attempt at a run."""
+    path = store.root / "work"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_until(claim, what: str) -> None:
+    for _ in range(300):
+        if claim():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"30 s passed without {what}")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_missing_runs_are_trained_once_by_several_workers_and_finished_ones_start_nothing(store, capsys, monkeypatch):
+    """Six cores for two workers are three threads each; the longest run, of 99 steps, is the first in the list."""
+    monkeypatch.setattr(launch, "available_cores", lambda: 6)
+    configs = [make_config(0), make_config(1), make_config(2), make_config(3, eval_steps=(0, 99))]
+    fake_ensure(configs, store, workers=2)
+    assert store.missing(configs) == []
+    work = work_done(store)
+    assert sorted(seed for seed, _, _ in work) == ["0", "1", "2", "3"]
+    (listed,) = (store.root / ".logs").glob("runs-*.jsonl")
+    assert [json.loads(line)["seed"] for line in listed.read_text().splitlines()] == [3, 0, 1, 2]
+    assert len(list((store.root / ".logs").glob("worker-*.log"))) == 2
+    assert {threads for _, _, threads in work} == {"3"}
+    out = capsys.readouterr().out
+    assert "4 runs, 2 worker(s)" in out and "-m fake_training --store" in out
+    assert "4/4 runs, 100% of the work" in out
+    fake_ensure(configs, store)
+    assert len(work_done(store)) == 4 and capsys.readouterr().out == ""
+
+
+def test_a_failed_run_is_reported_with_its_log_and_command_and_stops_no_other(store):
+    (store.root / "fail").write_text("1")
+    configs = [make_config(0), make_config(1), make_config(2)]
+    with pytest.raises(LaunchError) as caught:
+        fake_ensure(configs, store, workers=1, progress=False)
+    assert store.missing(configs) == [configs[1]]
+    message = str(caught.value)
+    assert message.startswith("1 run(s) failed") and configs[1].run_id in message
+    assert configs[0].run_id not in message and "RuntimeError: seed 1 went wrong" in message
+    (store.root / "fail").unlink()
+    command = message.rpartition("again: ")[2]
+    assert subprocess.run(shlex.split(command), stdout=subprocess.DEVNULL).returncode == 0
+    assert store.missing(configs) == [] and not store.failure_path(configs[1]).exists()
+
+
+def test_a_module_that_cannot_start_fails_every_run_and_its_log_is_shown_once(store):
+    with pytest.raises(LaunchError) as caught:
+        fake_ensure([make_config(0), make_config(1)], store, workers=1, module="no_such_module", progress=False)
+    message = str(caught.value)
+    assert message.count("No module named no_such_module") == 1 and "(as above)" in message
+    assert make_config(0).run_id in message and make_config(1).run_id in message
+
+
+def test_a_killed_worker_loses_its_run_only_until_the_next_call(store):
+    (store.root / "hang").write_text("0")
+    configs = [make_config(0, eval_steps=(0, 99)), make_config(1)]
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(fake_ensure, configs, store, workers=2, progress=False)
+        wait_until(lambda: len(work_done(store)) == 2 and store.is_finished(configs[1]), "the second run")
+        pid = next(int(pid) for seed, pid, _ in work_done(store) if seed == "0")
+        assert status(configs, store)["status"].tolist() == ["running", "have"]
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(LaunchError, match=r"ended with code -9(.|\n)*training " + configs[0].run_id):
+            call.result()
+    (store.root / "hang").unlink()
+    fake_ensure(configs, store, progress=False)
+    assert store.missing(configs) == []
+    assert Counter(seed for seed, _, _ in work_done(store)) == {"0": 2, "1": 1}
+
+
+def test_two_calls_at_once_train_each_run_once_and_both_return_when_all_are_finished(store):
+    configs = [make_config(seed) for seed in range(5)]
+    with ThreadPoolExecutor() as pool:
+        calls = [pool.submit(fake_ensure, wanted, store, workers=1) for wanted in (configs, configs[::-1])]
+        for call in calls:
+            call.result()
+            assert store.missing(configs) == []
+    assert sorted(seed for seed, _, _ in work_done(store)) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_run_in_another_process_s_hands_is_awaited(store):
+    config = make_config(0)
+    with ThreadPoolExecutor() as pool:
+        with store.lock(config):
+            call = pool.submit(fake_ensure, [config], store, progress=False)
+            time.sleep(1)
+            assert not call.done() and work_done(store) == []
+        call.result()
+    assert len(work_done(store)) == 1 and store.is_finished(config)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_workers_and_leaves_a_clean_store(store, number):
+    (store.root / "hang").write_text("0")
+    config = make_config(0)
+    script = (
+        "import json; from maskft.launch import *; from maskft.runs import *\n"
+        f"config = RunConfig.from_dict(json.loads({json.dumps(config.to_dict())!r}))\n"
+        f"ensure([config], RunStore({str(store.root)!r}), scale_launcher=Launcher(kind='plain'), module='fake_training')"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: work_done(store), "a start of the run")
+        pid = int(work_done(store)[0][1])
+        process.send_signal(number)
+        assert b"KeyboardInterrupt" in process.communicate()[1]
+    assert process.returncode != 0 and not is_alive(pid)
+    assert not store.is_running(config) and not store.folder(config).exists()
+    assert status([config], store)["status"].tolist() == ["missing"]
+
+
+def test_accelerate_starts_the_training_module(store):
+    fake_ensure([make_config(0), make_config(1)], store, scale_launcher=Launcher(kind="cpu"), workers=1)
+    assert [seed for seed, _, _ in work_done(store)] == ["0", "1"]
+    (log,) = (store.root / ".logs").glob("worker-0-*.log")
+    assert "defaults used instead" not in log.read_text()
+
+
+def test_status_tells_have_running_failed_and_missing(store):
+    have, running, failed, _ = configs = [make_config(seed) for seed in range(4)]
+    (store.root / "fail").write_text("2")
+    with pytest.raises(LaunchError):
+        fake_ensure([have, failed], store, workers=1, progress=False)
+    with store.lock(running):
+        table = status([*configs, have], store)
+    assert table["run_id"].tolist() == [config.run_id for config in configs]
+    assert table["status"].tolist() == ["have", "running", "failed", "missing"]
+
+
+def test_progress_is_the_share_of_the_expected_cost(store, capsys):
+    """Costs 99 and 33: with 2/3 of the first done, 66 of 132 are; what lies beyond a share of 0 to 1 is cut."""
+    long, short = make_config(0, eval_steps=(0, 99)), make_config(1, eval_steps=(0, 33))
+    bar = launch._Progress([long, short], store, lambda config: config.total_steps, shown=True)
+    bar.update(now=True)
+    store.report_progress(long, step=66, phase="training", weight_done=2 / 3)
+    (store.root / ".progress" / "1.json").write_text("half a no")
+    bar.update()  # too soon for another line
+    bar.started -= 100
+    bar.update(now=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "0/2 runs, 0% of the work, 0:00:00 passed",
+        "0/2 runs, 50% of the work, 0:01:40 passed, about 0:01:40 left",
+    ]
+    store.report_progress(long, step=99, phase="evaluation", weight_done=7.0)
+    assert bar._share() == 99 / 132
+
+
+def test_a_launcher_says_how_a_process_is_started():
+    arguments = ["--store", "s"]
+    assert PLAIN.command("m", arguments) == [sys.executable, "-m", "m", "--store", "s"]
+    cpu = Launcher().command("m", arguments)
+    assert cpu[1:3] == ["-m", "accelerate.commands.launch"] and cpu[-5:] == ["--cpu", "-m", "m", "--store", "s"]
+    gpus = Launcher(kind="gpu", config_file=Path("fsdp2.yaml"), num_processes=4).command("m", arguments)
+    assert gpus[3:] == ["--num_processes", "4", "--config_file", "fsdp2.yaml", "-m", "m", "--store", "s"]
+    assert "--multi_gpu" in Launcher(kind="gpu", num_processes=2).command("m", arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "tpu"}, "kind='tpu' is not one of cpu, gpu, plain"),
+        ({"num_processes": 2}, "num_processes=2 with kind='cpu'"),
+        ({"kind": "gpu", "num_processes": 0}, "num_processes=0"),
+    ],
+)
+def test_a_launcher_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Launcher(**arguments)
+
+
+def test_an_impossible_number_of_workers_is_refused(store):
+    for workers, kind in ((0, "cpu"), (2, "gpu")):
+        with pytest.raises(ValueError, match=f"workers={workers} with kind='{kind}'"):
+            ensure([make_config(0)], store, scale_launcher=Launcher(kind=kind), workers=workers)
+
+
+def test_available_cores_do_not_exceed_the_affinity():
+    assert 1 <= launch.available_cores() <= len(os.sched_getaffinity(0))
