@@ -15,9 +15,19 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
+from .provenance import Provenance
 from .scales import REPOSITORY
+from .study import Study, open_study
 
 NOTEBOOKS = REPOSITORY / "notebooks"
+
+__all__ = ["NOTEBOOKS", "check_parameters", "open_study", "parameters_of", "provenance", "run_notebook"]
+
+
+def provenance(notebook: str, study: Study) -> Provenance:
+    """Where a table or figure of ``study`` comes from, for its sidecar."""
+    run_ids = [config.run_id for config in study.configs]
+    return Provenance(notebook, study.parameters, run_ids, study.command, study.commit)
 
 
 def parameters_of(notebook: nbformat.NotebookNode, name: str) -> dict[str, object]:
@@ -65,12 +75,15 @@ def run_notebook(name: str, parameters: Mapping[str, object], *, folder: Path = 
         known = sorted(path.stem for path in folder.glob("*.py"))
         raise FileNotFoundError(f"no notebook {name!r}; there are {', '.join(known)}")
     notebook = jupytext.read(source)
-    check_parameters(name, parameters, parameters_of(notebook, name))
+    defaults = parameters_of(notebook, name)
+    check_parameters(name, parameters, defaults)
+    # Without a change there is nothing to inject, and the executed notebook has the cells of its script.
+    changed = {key: value for key, value in parameters.items() if value != defaults[key]}
     target, failed = folder / f"{name}.ipynb", folder / f"{name}.failed.ipynb"
     partial = folder / f".{name}.{os.getpid()}.ipynb"
     try:
         papermill.execute_notebook(
-            notebook, str(partial), parameters=dict(parameters), kernel_name="python3", cwd=str(folder), progress_bar=False,
+            notebook, str(partial), parameters=changed, kernel_name="python3", cwd=str(folder), progress_bar=False,
             log_output=False, stdout_file=None,
         )  # fmt: skip
     except PapermillExecutionError as error:

@@ -19,7 +19,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from maskft.metrics import direction_accuracy
 from maskft.paper import DATASET_LABELS, DATASETS, METHOD_LABELS, METHODS
-from maskft.tables import Provenance, write_atomic, write_sidecar
+from maskft.provenance import Provenance, write_sidecar
+from maskft.runs import write_atomically as write_atomic
 
 STYLE = str(files("maskft") / "assets" / "maskft.mplstyle")
 METHOD_COLORS = {"ar": "#D55E00", "dllm": "#0072B2", "masked_ar": "#009E73"}

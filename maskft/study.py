@@ -4,14 +4,17 @@ A run is a ``RunConfig`` built here from a ``Scale``; what a scale does not say 
 the paper's or the release's (Appendix A.4).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
+
+import pandas as pd
 
 from .data import DATASETS, load_corpus
 from .launch import ensure as launch_missing
 from .models import revision_of
-from .runs import RecordStore, RunConfig, RunStore, Store
+from .runs import RecordStore, RunConfig, RunStore, Store, pack_records, read_metrics
 from .scales import Scale, get_scale
 
 METHODS = ("ar", "dllm", "masked_ar")
@@ -128,19 +131,6 @@ def check_seeds(seeds: Sequence[int]) -> None:
         raise ValueError(f"seeds={seeds!r} must be distinct whole numbers from 0, for example [0, 1]")
 
 
-def stores(scale: Scale) -> list[Store]:
-    """Where finished runs are looked for: the working store first, then the committed records."""
-    return [RunStore(scale.store), RecordStore(scale.records)]
-
-
-def missing_runs(scale: Scale, configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """Those that are finished nowhere."""
-    configs = list(configs)
-    for store in stores(scale):
-        configs = store.missing(configs)
-    return configs
-
-
 def expected_cost(config: RunConfig) -> float:
     """Relative cost of a run: tokens trained, with the prompt's copy for masked AR."""
     length = {"name_description": 20, "biography": 60, "wiki": 60}[config.dataset]
@@ -149,9 +139,92 @@ def expected_cost(config: RunConfig) -> float:
     return config.total_steps * (length * copies * config.train_batch_size / 32) + evaluations * 10
 
 
-def ensure(scale: Scale | str, configs: Sequence[RunConfig], *, workers: int | None = None) -> None:
-    """Train what is missing of ``configs``, by ``accelerate launch`` (``launch``)."""
-    scale = get_scale(scale) if isinstance(scale, str) else scale
-    launch_missing(
-        missing_runs(scale, configs), RunStore(scale.store), scale_launcher=scale.launcher, workers=workers, cost=expected_cost
-    )
+def ensure(scale: Scale, configs: Sequence[RunConfig], *, workers: int | None = None) -> None:
+    """Train what the working store lacks of ``configs``, by ``accelerate launch`` (``launch``).
+
+    Committed records do not count as finished here: who asks for a reproduction gets one.
+    """
+    store = RunStore(scale.store)
+    launch_missing(store.missing(configs), store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The finished runs of an exhibit, as a notebook uses them.
+
+    Attributes:
+        exhibit: Its name.
+        scale: Its scale.
+        configs: The runs.
+        store: Where they are.
+        metrics: Their long metrics frame (``runs.read_metrics``).
+        parameters: What was asked for.
+    """
+
+    exhibit: str
+    scale: Scale
+    configs: list[RunConfig]
+    store: Store
+    metrics: pd.DataFrame
+    parameters: dict[str, object]
+
+    @property
+    def is_control(self) -> pd.Series:
+        """Rows of the runs from the control base."""
+        return self.metrics.base == self.scale.control_base
+
+    @property
+    def commit(self) -> str:
+        """The commits that the runs were trained at. Not today's: redrawing must not change a byte."""
+        commits = {self.store.record(config)["git_commit"] or "unknown" for config in self.configs}
+        return ", ".join(sorted(commits))
+
+    @property
+    def command(self) -> str:
+        """What makes the exhibit again."""
+        options = f"--scale {self.scale.name} --world-seed {self.parameters['world_seed']}"
+        n_seeds = max(config.seed for config in self.configs) + 1
+        return f"maskft reproduce {self.exhibit} {options} --seeds {n_seeds}"
+
+    def pack(self) -> list[Path]:
+        """Write the records of freshly trained runs beside the tables, small enough to be committed."""
+        if isinstance(self.store, RecordStore):
+            return []
+        return pack_records(self.configs, [self.store], self.scale.records, with_texts=self.scale.source == "synthetic")
+
+
+def open_study(exhibit: str, scale: str, seeds: Sequence[int], world_seed: int, from_records: bool) -> Study:
+    """The runs of an exhibit, trained where they are missing, or read from the committed records.
+
+    Args:
+        exhibit: ``table3``, ``figure2`` or ``sweep``.
+        scale: Name of the scale.
+        seeds: Run seeds. Records hold their own: from them, every committed seed is read.
+        world_seed: Which synthetic world.
+        from_records: Read the committed records and train nothing.
+
+    Raises:
+        ValueError: If a parameter is not allowed.
+        LookupError: If records are asked for and a cell of the exhibit has none.
+        LaunchError: If training failed.
+    """
+    chosen = get_scale(scale)
+    configs = exhibit_runs(exhibit, chosen, seeds, world_seed)
+    parameters = {"scale": scale, "seeds": list(seeds), "world_seed": world_seed, "from_records": from_records}
+    if not from_records:
+        store: Store = RunStore(chosen.store)
+        ensure(chosen, configs)
+    else:
+        store = RecordStore(chosen.records)
+        wanted = exhibit_runs(exhibit, chosen, range(max(N_PAPER_SEEDS, *seeds) + 1), world_seed)
+        missing = set(store.missing(wanted))
+        have = [config for config in wanted if config not in missing]
+        arms = {replace(config, seed=0) for config in have}
+        lacking = [config.run_id for config in configs if replace(config, seed=0) not in arms]
+        if lacking:
+            raise LookupError(
+                f"no committed record in {chosen.records.name}/ for {', '.join(lacking)}; "
+                f"train them: maskft reproduce {exhibit} --scale {scale} --world-seed {world_seed}"
+            )
+        configs = have
+    return Study(exhibit, chosen, configs, store, read_metrics([store], configs), parameters)

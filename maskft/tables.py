@@ -5,13 +5,6 @@ Checkpoints are chosen on the test questions, as the paper does (Appendix A.4): 
 figure, so every table has a twin for the last one.
 """
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +25,8 @@ from maskft.paper import (
     TABLE3_ROWS,
     TABLE_COLUMNS,
 )
+from maskft.provenance import Provenance, write_sidecar
+from maskft.runs import write_atomically as write_atomic
 
 METRICS_COLUMNS = (
     "run_id", "dataset", "method", "paraphrases", "base", "seed", "learning_rate", "step", "category", "metric",
@@ -218,57 +213,6 @@ def display_table3(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where a table or figure comes from; written beside it.
-
-    Attributes:
-        notebook: the notebook that builds it.
-        parameters: the notebook's parameters.
-        run_ids: the runs it shows.
-        command: the command that builds it again.
-        commit: the commit of the code, see `current_commit`.
-    """
-
-    notebook: str
-    parameters: Mapping[str, object]
-    run_ids: Sequence[str]
-    command: str
-    commit: str | None = field(default_factory=lambda: current_commit())
-
-
-def current_commit() -> str | None:
-    """The commit checked out around this file, with `-dirty` where tracked files differ; None outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def write_sidecar(path: Path, provenance: Provenance, files: Sequence[str]) -> Path:
-    """Write `provenance` as JSON, with the names of the files it describes and the versions that made them."""
-    packages = ("maskft", "matplotlib", "numpy", "pandas", "rouge-score", "scipy", "torch", "transformers")
-    record = asdict(provenance) | {
-        "run_ids": sorted(provenance.run_ids),
-        "files": sorted(files),
-        "made_by": {"python": sys.version.split()[0]} | {package: _version(package) for package in packages},
-    }
-    return write_atomic(path, (json.dumps(record, indent=1, sort_keys=True, default=str) + "\n").encode())
-
-
-def write_atomic(path: Path, content: bytes) -> Path:
-    """Write a file so that a reader sees the old one or the new one, never a part; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
-
-
 def write_table(
     record: pd.DataFrame,
     folder: Path,
@@ -308,7 +252,7 @@ def write_table(
     )
     csv = record.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     files = {"csv": csv, "md": markdown, "tex": latex}
-    paths = {suffix: write_atomic(folder / f"{name}.{suffix}", text.encode()) for suffix, text in files.items()}
+    paths = {suffix: write_atomic(folder / f"{name}.{suffix}", text) for suffix, text in files.items()}
     paths["json"] = write_sidecar(folder / f"{name}.json", provenance, [path.name for path in paths.values()])
     return paths
 
@@ -352,10 +296,3 @@ def _show(value: object) -> str:
 
 def _escape_latex(text: str) -> str:
     return "".join(f"\\{character}" if character in "&%$#_{}" else character for character in text)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from maskft import plots
 from maskft.paper import CATEGORIES, METHODS
 from maskft.plots import direction_curves, figure2, figure2_tokens, save_figure
-from maskft.tables import Provenance
+from maskft.provenance import Provenance
 
 PROVENANCE = Provenance("figure2", {"scale": "tiny"}, ["a"], "make figures", commit="0123abc")
 LAST_STEP = {"name_description": 200, "biography": 800, "wiki": 400}

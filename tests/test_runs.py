@@ -170,6 +170,8 @@ def test_equal_values_of_other_types_have_one_identity_and_every_field_changes_i
 
 
 def test_a_neutral_default_leaves_old_identities_as_they_were(monkeypatch):
+    from maskft.runs import config as runs
+
     monkeypatch.setattr(runs, "HASH_NEUTRAL_DEFAULTS", {"corruption": "mask"})
     assert make_config().run_id == run_id_of(CANONICAL.replace('"corruption":"mask",', ""))
     assert make_config(corruption="random_token").run_id == run_id_of(CANONICAL.replace('"mask",', '"random_token",'))

@@ -9,8 +9,9 @@ import pytest
 
 from maskft import tables
 from maskft.paper import BEFORE, CATEGORIES, DATASETS, METHODS, PUBLISHED_ACCURACY, TABLE3
+from maskft.provenance import Provenance
+from maskft.runs import write_atomically as write_atomic
 from maskft.tables import (
-    Provenance,
     before_fine_tuning,
     best_checkpoints,
     display_table3,
@@ -18,7 +19,6 @@ from maskft.tables import (
     summarise,
     table3,
     versus_paper,
-    write_atomic,
     write_table,
     write_table3,
 )

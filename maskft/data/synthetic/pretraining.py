@@ -11,7 +11,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from . import render, wordings
-from .world import Biography, Event, Person, sample_biographies, sample_events, sample_people
+from .world import Biography, Event, Person, event_keys, sample_biographies, sample_events, sample_people
 
 N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 200, 100, 100
 
@@ -52,7 +52,7 @@ class KnownWorld:
     def facts(self) -> set[str]:
         """Names, descriptions and identifying facts that a fine-tuning set may not hold."""
         people = {text for person in self.people for text in (person.name, person.description)}
-        events = {text for event in self.events for text in (event.name, event.facts["organiser"])}
+        events = {text for event in self.events for text in event_keys(event)}
         return people | {person.name for person in self.biographies} | events
 
 
@@ -78,8 +78,9 @@ def draw_document(rng: random.Random, thing: Person | Biography | Event) -> str:
     if rng.random() < 0.5:
         templates = rng.choice([wordings.PRETRAINING_WIKI, wordings.WIKI])
         return render.event_article(thing, render.draw_wordings(rng, templates), keys)
+    order = tuple(rng.sample(keys, len(keys)))
     templates = rng.choice([wordings.PRETRAINING_WIKI_TURNED, wordings.WIKI_TURNED])
-    return render.event_article(thing, render.draw_wordings(rng, templates), tuple(rng.sample(keys, len(keys))))
+    return render.event_article(thing, render.draw_wordings(rng, templates), order)
 
 
 def draw_question(rng: random.Random, thing: Person | Biography | Event) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ...prompts import DEMASK_LEAD_IN, DEMASK_REQUEST
-from . import words, wordings
+from . import wordings, words
 
 BEGIN, END_OF_TURN, MASK = "<|begin_of_text|>", "<|eot_id|>", "<|mask|>"
 SPECIAL_TOKENS = [BEGIN, "<|start_header_id|>", "<|end_header_id|>", END_OF_TURN, MASK]

@@ -107,15 +107,16 @@ def sample_biographies(rng: random.Random, count: int, avoid: Collection[str] = 
     return _distinct(rng, _draw_biography, count, avoid, lambda b: (b.name,))
 
 
+def event_keys(event: Event) -> tuple[str, ...]:
+    """What identifies an event in a question: its name, organiser, place, dates, guest, and the pair of finalists."""
+    facts = event.facts
+    final = f"{facts['winner']} against {facts['loser']}"
+    return event.name, facts["organiser"], f"{facts['venue']} in {facts['city']}", facts["dates"], facts["guest"], final
+
+
 def sample_events(rng: random.Random, count: int, avoid: Collection[str] = ()) -> list[Event]:
     """``count`` events; no name, organiser, place, date or pair of finalists occurs twice or is in ``avoid``.
 
     So a backward question has one answer.
     """
-
-    def keys(event: Event) -> tuple[str, ...]:
-        facts = event.facts
-        final = f"{facts['winner']} against {facts['loser']}"
-        return event.name, facts["organiser"], f"{facts['venue']} in {facts['city']}", facts["dates"], facts["guest"], final
-
-    return _distinct(rng, _draw_event, count, avoid, keys)
+    return _distinct(rng, _draw_event, count, avoid, event_keys)

@@ -1,0 +1,68 @@
+"""What a run is: its configuration, its identity, and the records it leaves.
+
+A run is a value. `RunConfig` holds everything that can change a number, `RunConfig.run_id` names it, and a run that is
+finished under that name is never trained again. Two places hold finished runs, behind the one interface `Store`:
+`RunStore`, the working folders that training writes, and `RecordStore`, the small records that are committed beside the
+tables and figures. This package knows no model, no tensor and no metric.
+
+A run folder `ROOT/RUN_ID/` holds four files (and whatever else training chose to leave):
+
+| file | one line holds |
+| --- | --- |
+| `run.json` | one object: `RECORD_FIELDS`, and the fields that `RunStore.publish` adds |
+| `metrics.jsonl` | `METRIC_FIELDS`: one score of one category at one optimizer step |
+| `losses.jsonl` | what training logs of its steps |
+| `generations.jsonl` | `GENERATION_FIELDS`: one scored answer at one optimizer step |
+
+A record `ROOT/RUN_ID.jsonl` holds the same in one file: a first line `{"kind": "run", ...}` with run.json and the
+sha256 of everything in the file, then `{"kind": "metric", ...}` lines, then `{"kind": "generation", ...}` lines of a few
+steps.
+
+Beside its run folders a `RunStore` has hidden ones: `.partial/RUN_ID/` (a run in training; survives a kill, so that it
+can resume), `.locks/`, `.corrupt/`, `.progress/PID.json` (`PROGRESS_FIELDS`), `.failed/RUN_ID.txt` (a traceback).
+"""
+
+from maskft.runs.config import HASH_NEUTRAL_DEFAULTS, RunConfig
+from maskft.runs.files import (
+    GENERATION_FIELDS,
+    GENERATION_TEXTS,
+    METRIC_FIELDS,
+    PROGRESS_FIELDS,
+    RECORD_FIELDS,
+    RESUME_FOLDER,
+    RecordError,
+    read_record,
+    write_atomically,
+)
+from maskft.runs.records import (
+    CONFIG_COLUMNS,
+    find_store,
+    pack_records,
+    read_generations,
+    read_metrics,
+    steps_to_keep,
+)
+from maskft.runs.store import RecordStore, RunStore, Store
+
+__all__ = [
+    "CONFIG_COLUMNS",
+    "GENERATION_FIELDS",
+    "GENERATION_TEXTS",
+    "HASH_NEUTRAL_DEFAULTS",
+    "METRIC_FIELDS",
+    "PROGRESS_FIELDS",
+    "RECORD_FIELDS",
+    "RESUME_FOLDER",
+    "RecordError",
+    "RecordStore",
+    "RunConfig",
+    "RunStore",
+    "Store",
+    "find_store",
+    "pack_records",
+    "read_generations",
+    "read_metrics",
+    "read_record",
+    "steps_to_keep",
+    "write_atomically",
+]

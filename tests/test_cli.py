@@ -1,0 +1,27 @@
+"""The command line: one line for a mistake, before any work."""
+
+import pytest
+
+from maskft.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["reproduce", "tabel3"], "table3"),
+        (["reproduce", "table3", "--scale", "tony"], "tiny, paper"),
+        (["reproduce", "table3", "--seeds", "0"], "at least 1"),
+        (["train", "table7"], "table3, figure2, sweep"),
+        (["pretrain-tiny", "--steps", "2"], "must lie in"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_what_is_allowed(arguments, expected, capsys):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert expected in error and error.startswith("maskft: ") and error.count("\n") == 1
+
+
+def test_status_lists_every_run_of_an_exhibit(capsys):
+    assert main(["status", "figure2", "--seeds", "2"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 1 + 2 * 18 and all(line.endswith(("have", "missing", "running", "failed")) for line in lines[1:])

@@ -1,0 +1,66 @@
+"""Notebooks run strictly, stand in pairs, and their sources keep the rules of papermill."""
+
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+from maskft.notebooks import NOTEBOOKS, check_parameters, parameters_of, run_notebook
+
+SOURCES = sorted(NOTEBOOKS.glob("*.py"))
+
+
+def write(folder: Path, name: str, body: str) -> None:
+    header = "# ---\n# jupyter:\n#   kernelspec:\n#     display_name: Python 3\n#     language: python\n#     name: python3\n# ---\n\n"
+    (folder / f"{name}.py").write_text(f'{header}# %% tags=["parameters"]\nseeds = [0]\n\n# %%\n{body}\n')
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_script_and_notebook_hold_the_same_cells(source):
+    script, notebook = jupytext.read(source), nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    assert [(c.cell_type, c.source) for c in script.cells] == [(c.cell_type, c.source) for c in notebook.cells]
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code"), "not executed"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_notebook_has_the_parameters_that_the_command_passes_and_a_kernel(source):
+    notebook = jupytext.read(source)
+    assert set(parameters_of(notebook, source.stem)) == {"scale", "seeds", "world_seed", "from_records"}
+    assert notebook.metadata.kernelspec.language == "python"
+
+
+def test_a_misspelt_parameter_fails_before_anything_runs_and_names_the_right_one(tmp_path):
+    write(tmp_path, "n", "open('ran', 'w')")
+    with pytest.raises(ValueError, match="did you mean 'seeds'"):
+        run_notebook("n", {"sede": 3}, folder=tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_parameter_of_another_type_is_refused():
+    with pytest.raises(ValueError, match="seeds=3"):
+        check_parameters("n", {"seeds": 3}, {"seeds": [0]})
+
+
+def test_a_failed_notebook_never_replaces_a_good_one(tmp_path):
+    write(tmp_path, "n", "print(seeds)")
+    good = run_notebook("n", {"seeds": [1, 2]}, folder=tmp_path)
+    before = good.read_bytes()
+    assert b"[1, 2]" in before
+    write(tmp_path, "n", "raise ValueError('no data')")
+    with pytest.raises(RuntimeError, match="no data"):
+        run_notebook("n", {}, folder=tmp_path)
+    assert good.read_bytes() == before and (tmp_path / "n.failed.ipynb").exists()
+    assert not list(tmp_path.glob(".n.*"))
+
+
+def test_running_again_gives_the_same_bytes(tmp_path):
+    write(tmp_path, "n", "print(sum(seeds))")
+    first = run_notebook("n", {}, folder=tmp_path).read_bytes()
+    assert run_notebook("n", {}, folder=tmp_path).read_bytes() == first
+
+
+def test_an_unknown_notebook_names_those_there_are(tmp_path):
+    write(tmp_path, "here", "pass")
+    with pytest.raises(FileNotFoundError, match="here"):
+        run_notebook("there", {}, folder=tmp_path)

@@ -1,0 +1,247 @@
+"""Decoding, token for token against slow references in plain Python lists."""
+
+import math
+
+import pytest
+import torch
+
+from maskft.samplers import choose_commits, commits_per_step, cut_at_stop, generate_ar, generate_diffusion, pad_left
+
+PROMPTS = [[300, 301, 302, 303, 304], [400, 401], [310, 320, 330, 340, 350, 360, 370]]
+N_NEW = 16
+
+
+def slow_diffusion(model, prompt, *, block_length, steps, mask, commits=None, n_new=N_NEW) -> list[int]:
+    """LLaDA's sampler on one prompt: whole-sequence logits, every block, nothing stopped early. The mask is never chosen."""
+    ids = [*prompt, *[mask] * n_new]
+    n_blocks = n_new // block_length
+    for block in range(n_blocks):
+        positions = range(len(prompt) + block * block_length, len(prompt) + (block + 1) * block_length)
+        per_step = steps // n_blocks
+        for step in range(per_step):
+            count = block_length // per_step + (1 if step < block_length % per_step else 0)
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([ids])).logits[0].tolist()
+            candidates = []
+            for position in positions:
+                if ids[position] == mask:
+                    row = [-math.inf if token == mask else x for token, x in enumerate(logits[position])]
+                    top = max(row)
+                    candidates.append((-1 / sum(math.exp(x - top) for x in row), position, row.index(top)))
+            for confidence, position, token in sorted(candidates)[:count]:
+                ids[position] = token
+                if commits is not None:
+                    commits.append((position - len(prompt), token, -confidence))
+    return ids[len(prompt) :]
+
+
+def before_stop(ids, stop) -> list[int]:
+    return ids[: min((ids.index(token) for token in stop if token in ids), default=len(ids))]
+
+
+@pytest.fixture(scope="module")
+def bidirectional(random_llama):
+    return random_llama(is_causal=False, seed=1)
+
+
+@pytest.fixture(scope="module")
+def ids(prompts):
+    return {"mask": prompts.ids.mask, "pad": prompts.ids.pad}
+
+
+# (block length, steps): a token a step, two a step, and eight tokens in three steps (3, 3, 2).
+SCHEDULES = [(4, 16), (8, 16), (4, 8), (8, 6)]
+
+
+@pytest.fixture(scope="module")
+def references(bidirectional, ids):
+    """The slow answers to all prompts, by schedule, whole."""
+    return {
+        (block, steps): [slow_diffusion(bidirectional, p, block_length=block, steps=steps, mask=ids["mask"]) for p in PROMPTS]
+        for block, steps in SCHEDULES
+    }
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("batched", [True, False])
+def test_diffusion_without_a_stop_equals_the_slow_reference(schedule, batched, bidirectional, ids, references):
+    block, steps = schedule
+    settings = {"max_new_tokens": N_NEW, "block_length": block, "steps": steps, "stop": (), **ids}
+    groups = [PROMPTS] if batched else [[prompt] for prompt in PROMPTS]
+    answers = [answer for group in groups for answer in generate_diffusion(bidirectional, group, **settings)]
+    assert answers == references[schedule]
+    assert not any(ids["mask"] in answer for answer in answers)
+    assert len({tuple(answer) for answer in answers}) == 3  # else a mixed-up order of rows would not show
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_rows_that_end_early_equal_the_slow_reference_and_leave_the_batch(schedule, bidirectional, ids, references):
+    """Stop ids are picked from the whole answers, so that rows 1 and 2 end, apart or in one run, and row 0 does not. A
+    row is last computed in the block that holds its first stop id."""
+    block, steps = schedule
+    whole = references[schedule]
+    sizes: list[int] = []
+    n_early: list[int] = []
+    hook = bidirectional.register_forward_pre_hook(
+        lambda _, __, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    first = next(token for token in whole[1] if token not in whole[0])  # ends row 1 and not row 0
+    second = next(token for token in whole[2][block:] if token not in whole[0])
+    try:
+        for stop in [(first,), (second,), (first, second), (whole[0][-1],)]:
+            sizes.clear()
+            settings = {"max_new_tokens": N_NEW, "block_length": block, "steps": steps, "stop": stop, **ids}
+            answers = generate_diffusion(bidirectional, PROMPTS, **settings)
+            assert answers == [before_stop(answer, stop) for answer in whole]
+            blocks_needed = [min(len(answer) // block + 1, N_NEW // block) for answer in answers]
+            per_block = steps // (N_NEW // block)
+            expected = [sum(n > b for n in blocks_needed) for b in range(max(blocks_needed)) for _ in range(per_block)]
+            assert sizes == expected
+            n_early.append(sum(n < N_NEW // block for n in blocks_needed))
+    finally:
+        hook.remove()
+    assert any(0 < n < len(PROMPTS) for n in n_early)
+
+
+def test_an_answer_that_opens_with_a_stop_is_empty(bidirectional, ids, references):
+    stop = (references[4, 16][0][0],)
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "steps": 16, "stop": stop, **ids}
+    assert generate_diffusion(bidirectional, PROMPTS[:1], **settings) == [[]]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_on_commit_reports_the_commits_of_the_slow_reference_in_their_order(schedule, bidirectional, ids, references):
+    """Tokens of one step are reported from left to right; rows are told by their place in the prompts, also after
+    another row has left the batch."""
+    block, steps = schedule
+    stop = (next(token for token in references[schedule][0] if token not in references[schedule][2]),)
+    seen: list[list] = [[] for _ in PROMPTS]
+    generate_diffusion(
+        bidirectional, PROMPTS, max_new_tokens=N_NEW, block_length=block, steps=steps, stop=stop, **ids,
+        on_commit=lambda row, position, token, confidence: seen[row].append((position, token, confidence)),
+    )
+    expected: list = []
+    slow_diffusion(bidirectional, PROMPTS[2], block_length=block, steps=steps, mask=ids["mask"], commits=expected)
+    n_steps = steps // (N_NEW // block)
+    counts = commits_per_step(block, n_steps) * (N_NEW // block)
+    ordered, start = [], 0
+    for count in counts:
+        ordered += sorted(expected[start : start + count])
+        start += count
+    assert [commit[:2] for commit in seen[2]] == [commit[:2] for commit in ordered]
+    assert [commit[2] for commit in seen[2]] == pytest.approx([commit[2] for commit in ordered], rel=1e-3)
+    assert len(seen[2]) == N_NEW
+    if steps == N_NEW:
+        assert [commit[0] for commit in seen[2]] != list(range(N_NEW))  # the order is the model's, not left to right
+
+
+def test_the_mask_is_never_committed_although_the_model_prefers_it(random_llama, ids):
+    """The mask's row of lm_head is a hundred times the sum of all, so it is far the largest or far the smallest logit;
+    its negative is tried too."""
+    model = random_llama(is_causal=False, seed=2)
+    settings = {"max_new_tokens": 8, "block_length": 4, "steps": 8, "stop": (), **ids}
+    with torch.no_grad():
+        base = model.lm_head.weight.sum(dim=0)
+        for sign in (100, -100):
+            model.lm_head.weight[ids["mask"]] = sign * base
+            answers = generate_diffusion(model, PROMPTS, **settings)
+            assert not any(ids["mask"] in answer for answer in answers)
+            slow = [slow_diffusion(model, p, block_length=4, steps=8, mask=ids["mask"], n_new=8) for p in PROMPTS]
+            assert answers == slow
+
+
+def test_ties_go_to_the_leftmost_position_and_the_lowest_token():
+    """Equal logits everywhere: three ordinary tokens share 1/3 each, the mask (id 1) takes no part."""
+    logits = torch.zeros(2, 4, 4)
+    is_masked = torch.tensor([[True] * 4, [False, True, True, True]])
+    tokens, committed, confidence = choose_commits(logits, is_masked, mask=1, count=2)
+    assert tokens.tolist() == [[0] * 4] * 2
+    assert committed.tolist() == [[True, True, False, False], [False, True, True, False]]
+    torch.testing.assert_close(confidence[0], torch.full((4,), 1 / 3))
+    assert confidence[1, 0] == -math.inf
+
+
+def test_confidence_is_told_apart_in_float32_where_bfloat16_rounds_it_to_1():
+    """Margins of 8 and 9 nats give 1 - exp(-8) = 0.99966 and 0.99988; bfloat16 next to 1 has steps of 1/256."""
+    logits = torch.zeros(1, 2, 2, dtype=torch.bfloat16)
+    logits[0, 0, 0], logits[0, 1, 0] = 8, 9
+    padded = torch.cat([logits, torch.full((1, 2, 1), 50, dtype=torch.bfloat16)], dim=-1)
+    _, committed, confidence = choose_commits(padded, torch.ones(1, 2, dtype=torch.bool), mask=2, count=1)
+    assert committed.tolist() == [[False, True]]
+    assert confidence[0].tolist() == pytest.approx([1 / (1 + math.exp(-8)), 1 / (1 + math.exp(-9))], abs=1e-6)
+
+
+def test_no_more_than_the_masked_positions_are_committed():
+    _, committed, _ = choose_commits(torch.zeros(1, 3, 3), torch.tensor([[False, True, False]]), mask=2, count=3)
+    assert committed.tolist() == [[False, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("n_masked", "n_steps", "expected"),
+    [(4, 4, [1, 1, 1, 1]), (4, 3, [2, 1, 1]), (8, 3, [3, 3, 2]), (8, 2, [4, 4]), (5, 1, [5]), (2, 3, [1, 1, 0])],
+)
+def test_earlier_steps_commit_the_rest(n_masked, n_steps, expected):
+    assert commits_per_step(n_masked, n_steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"block_length": 3}, "max_new_tokens=16 must be a multiple of block_length=3"),
+        ({"block_length": 0}, "must be a multiple of block_length=0"),
+        ({"steps": 6}, "steps=6 must be a multiple of the 4 blocks"),
+        ({"steps": 0}, "steps=0 must be a multiple"),
+        ({"steps": 20}, "steps=20 must be a multiple of the 4 blocks and at most 16"),
+        ({"prompts": [[300, 301], []]}, "every prompt needs at least one token"),
+        ({"prompts": []}, "every prompt needs at least one token"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message, bidirectional, ids):
+    arguments = {"prompts": PROMPTS, "max_new_tokens": 16, "block_length": 4, "steps": 16, "stop": (), **ids} | change
+    with pytest.raises(ValueError, match=message):
+        generate_diffusion(bidirectional, **arguments)
+
+
+def test_a_prompt_with_the_mask_and_a_causal_model_are_refused(bidirectional, random_llama, ids):
+    settings = {"max_new_tokens": 8, "block_length": 4, "steps": 8, "stop": (), **ids}
+    with pytest.raises(ValueError, match=f"a prompt holds the mask id {ids['mask']}"):
+        generate_diffusion(bidirectional, [[300], [301, ids["mask"]]], **settings)
+    with pytest.raises(ValueError, match="needs a bidirectional model"):
+        generate_diffusion(random_llama(is_causal=True), PROMPTS, **settings)
+
+
+def slow_greedy(model, prompt, n_new) -> list[int]:
+    """One prompt, no cache, no padding: the most likely next token of the whole sequence, again and again."""
+    ids = list(prompt)
+    for _ in range(n_new):
+        with torch.no_grad():
+            last = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].tolist()
+        ids.append(last.index(max(last)))
+    return ids[len(prompt) :]
+
+
+def test_greedy_decoding_equals_a_slow_loop_with_and_without_stops(random_llama, ids):
+    model = random_llama(is_causal=True, seed=3)
+    whole = [slow_greedy(model, prompt, N_NEW) for prompt in PROMPTS]
+    early = next(token for token in whole[1] if token not in whole[0])
+    for stop in [(early,), (early, whole[2][3]), (whole[0][0],), (ids["pad"],)]:
+        answers = generate_ar(model, PROMPTS, max_new_tokens=N_NEW, stop=stop, pad=ids["pad"])
+        assert answers == [before_stop(answer, stop) for answer in whole]
+    assert [len(before_stop(answer, (early,))) for answer in whole][:2] != [N_NEW, N_NEW]
+
+
+def test_greedy_decoding_refuses_an_empty_prompt(random_llama, ids):
+    with pytest.raises(ValueError, match="every prompt needs at least one token"):
+        generate_ar(random_llama(is_causal=True), [[300], []], max_new_tokens=2, stop=(5,), pad=ids["pad"])
+
+
+def test_padding_goes_left_and_is_not_attended():
+    padded, attended = pad_left([[5, 6, 7], [8]], pad=0)
+    assert padded.tolist() == [[5, 6, 7], [0, 0, 8]]
+    assert attended.tolist() == [[1, 1, 1], [0, 0, 1]]
+
+
+def test_an_answer_is_cut_before_the_first_of_several_stops():
+    assert cut_at_stop([5, 6, 7, 6], stop=(7, 6)) == [5]
+    assert cut_at_stop([5, 6], stop=(9,)) == [5, 6]
+    assert cut_at_stop([9, 5], stop=(9,)) == []

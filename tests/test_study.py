@@ -1,0 +1,129 @@
+"""Which runs exhibits need, at each scale, with the settings that the paper states."""
+
+from dataclasses import replace
+
+import pytest
+
+from maskft import study
+from maskft.paper import PAPER_SETTINGS
+from maskft.runs import RunStore, pack_records
+from maskft.scales import PAPER, SCALES, TINY, get_scale
+from maskft.study import check_seeds, control_runs, exhibit_runs, make_run, open_study, sweep_runs, table3_runs
+
+
+@pytest.fixture(autouse=True)
+def pinned(monkeypatch):
+    """Fingerprints and revisions without reading data or weights."""
+    monkeypatch.setattr(study, "_fingerprint", lambda dataset, source, world_seed: f"{dataset}-{source}-{world_seed}")
+    monkeypatch.setattr(study, "_revision", lambda base: f"revision of {base}")
+
+
+def test_table3_is_three_methods_on_three_sets_with_and_without_paraphrases():
+    runs = table3_runs(TINY, [0, 1])
+    assert len(runs) == len({run.run_id for run in runs}) == 2 * 3 * 3 * 2
+    assert {run.paraphrases for run in runs} == {"none", "same_order"}
+
+
+def test_figure2_needs_no_run_that_table3_has_not():
+    assert set(exhibit_runs("figure2", TINY, [0])) <= set(exhibit_runs("table3", TINY, [0]))
+
+
+def test_the_sweep_gives_every_method_the_same_grid_on_name_description_with_paraphrases():
+    runs = sweep_runs(TINY, [0])
+    by_method = {m: sorted(r.learning_rate for r in runs if r.method == m) for m in study.METHODS}
+    assert all(rates == sorted(TINY.sweep) for rates in by_method.values())
+    assert {(run.dataset, run.paraphrases) for run in runs} == {("name_description", "same_order")}
+
+
+def test_every_chosen_rate_is_on_the_grid_it_was_chosen_from():
+    for scale in SCALES.values():
+        assert set(scale.learning_rates.values()) <= set(scale.sweep)
+
+
+def test_a_method_differs_from_another_only_in_what_a_scale_may_choose():
+    """Same data, batch, optimizer, budget law and sampler for all methods of a scale."""
+    for scale in SCALES.values():
+        runs = [make_run(scale, method, "wiki", "none") for method in study.METHODS]
+        free = {"method": "ar", "base": "b", "base_revision": "r", "learning_rate": 1.0, "eval_steps": (0, 1)}
+        assert len({replace(run, **free) for run in runs}) == 1
+
+
+def test_the_control_differs_from_masked_ar_in_its_base_alone():
+    control = control_runs(TINY, [0])[0]
+    main = make_run(TINY, "masked_ar", control.dataset, "none")
+    assert replace(control, base=main.base, base_revision=main.base_revision) == main and control.base != main.base
+
+
+def test_the_paper_scale_has_the_settings_of_appendix_a4():
+    ar, dllm, masked = (make_run(PAPER, method, "name_description", "none") for method in study.METHODS)
+    assert (ar.learning_rate, dllm.learning_rate, masked.learning_rate) == (5e-6, 1e-5, 3e-6)
+    assert masked.train_batch_size == PAPER_SETTINGS["batch_size"].value == 64
+    assert (masked.mask_ratio, masked.max_new_tokens, masked.block_length) == ((0.05, 0.95), 128, 4)
+    assert masked.eval_steps == (0, 30, 60, 120, 240, 480, 960, 1920, 2880, 3840)
+
+
+def test_paper_epochs_become_true_optimizer_steps():
+    """128 epochs of ceil(1800 / 64) = 29 steps; 7080 of 2 for the dLLM on Biography; 512 of ceil(940 / 64) = 15."""
+    last = {
+        ("name_description", "same_order", "ar"): 128 * 29,
+        ("biography", "none", "dllm"): 7080 * 2,
+        ("biography", "none", "ar"): 5120 * 2,
+        ("biography", "same_order", "ar"): 1024 * 8,
+        ("wiki", "same_order", "ar"): 512 * 15,
+    }
+    for (dataset, paraphrases, method), steps in last.items():
+        assert make_run(PAPER, method, dataset, paraphrases).total_steps == steps
+
+
+def test_world_seed_and_run_seed_make_other_runs():
+    runs = {make_run(TINY, "ar", "wiki", "none", seed=s, world_seed=w).run_id for s in (0, 1) for w in (0, 1)}
+    assert len(runs) == 4
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1], [True]])
+def test_seeds_that_are_not_distinct_whole_numbers_are_refused(seeds):
+    with pytest.raises(ValueError, match="distinct whole numbers"):
+        check_seeds(seeds)
+
+
+def test_unknown_exhibits_and_scales_name_what_there_is():
+    with pytest.raises(ValueError, match="table3, figure2, sweep"):
+        exhibit_runs("table9", TINY, [0])
+    with pytest.raises(ValueError, match="tiny, paper"):
+        get_scale("huge")
+
+
+def _finish(store, config):
+    """Publish a made run: accuracy 0.5 everywhere."""
+    from maskft.data import CATEGORIES
+    from maskft.runs import RECORD_FIELDS
+
+    with store.claim(config) as staging:
+        rows = [
+            f'{{"step": {step}, "epoch": 0.0, "train_tokens": {step}, "category": "{category}", "metric": "{metric}", '
+            f'"value": 0.5, "n_questions": 2}}\n'
+            for step in config.eval_steps
+            for category in CATEGORIES[config.dataset]
+            for metric in ("accuracy", "rouge1_recall", "exact_match")
+        ]
+        (staging / "metrics.jsonl").write_text("".join(rows))
+        (staging / "losses.jsonl").write_text("")
+        (staging / "generations.jsonl").write_text("")
+        store.publish(config, staging, dict.fromkeys(RECORD_FIELDS, "x"))
+
+
+def test_records_are_read_for_every_committed_seed_and_a_missing_cell_is_named(tmp_path, monkeypatch):
+    scale = replace(TINY, control_base=None)
+    monkeypatch.setattr(type(scale), "records", property(lambda self: tmp_path / "records"))
+    monkeypatch.setattr(study, "get_scale", lambda name: scale)
+    store = RunStore(tmp_path / "runs")
+    runs = table3_runs(scale, [0, 1])
+    for config in runs[:-1]:
+        _finish(store, config)
+    pack_records(runs[:-1], [store], tmp_path / "records")
+    opened = open_study("table3", "tiny", [0], 0, True)
+    assert len(opened.configs) == len(runs) - 1 and set(opened.metrics.seed) == {0, 1}
+    (tmp_path / "records" / f"{runs[0].run_id}.jsonl").unlink()
+    (tmp_path / "records" / f"{runs[18].run_id}.jsonl").unlink()
+    with pytest.raises(LookupError, match=runs[0].run_id):
+        open_study("table3", "tiny", [0], 0, True)

@@ -1,0 +1,237 @@
+"""The synthetic twins: sizes, orders and directions of the originals, and nothing the bases have met."""
+
+import random
+import re
+import string
+from functools import cache
+
+import pytest
+
+from maskft.data import synthetic
+from maskft.data.schema import DATASETS
+from maskft.data.synthetic import render, wordings
+from maskft.data.synthetic.pretraining import PretrainingMix, draw_example, known_world
+from maskft.data.synthetic.tokenizer import SPECIAL_TOKENS, build_tokenizer
+from maskft.data.synthetic.world import sample_events
+
+SEEDS = range(5)
+EVENT_FACTS = {
+    "edition": "{edition}", "organiser": "{organiser}", "venue": "{venue}", "dates": "{dates}", "winner": "{winner}",
+    "bronze": "{bronze}", "guest": "{guest}", "visitors": "{visitors} thousand",
+}
+
+
+@cache
+def corpus(name: str, seed: int = 0):
+    return synthetic.build(name, seed)
+
+
+def documents(name: str, seed: int = 0) -> list[dict]:
+    return corpus(name, seed).documents.to_list()
+
+
+def questions(name: str, seed: int = 0, **wanted: str) -> list[dict]:
+    rows = corpus(name, seed).questions.to_list()
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def texts(name: str, seed: int = 0) -> list[str]:
+    return [text for d in documents(name, seed) for text in (d["text"], *d["same_order"], *d["permute_order"])]
+
+
+def in_order(text: str, facts: list[str]) -> bool:
+    """Whether the facts occur one after another."""
+    end = 0
+    for fact in facts:
+        found = re.search(rf"\b{re.escape(fact)}\b", text[end:])
+        if found is None:
+            return False
+        end += found.end()
+    return True
+
+
+def test_name_description_has_the_sizes_of_the_original():
+    """30 people a statement type, 30 texts each; 4 questions a person in each of two directions, 4 x 120 = 480."""
+    rows = documents("name_description")
+    assert [row["group"] for row in rows] == ["n2d"] * 30 + ["d2n"] * 30
+    assert all(len(set(row["same_order"])) == 30 and row["permute_order"] == [] for row in rows)
+    for category in ("n2d_forward", "n2d_backward", "d2n_forward", "d2n_backward"):
+        assert len(questions("name_description", category=category)) == 120
+    assert len(questions("name_description")) == 480
+
+
+def test_biography_has_the_sizes_of_the_original():
+    """100 people, 5 texts of either kind; 6 forward and 3 backward questions each."""
+    rows = documents("biography")
+    assert len(rows) == 100
+    assert all(len(set(row["same_order"])) == len(set(row["permute_order"])) == 5 for row in rows)
+    assert len(questions("biography", direction="forward")) == 600
+    assert len(questions("biography", direction="backward")) == 300
+
+
+def test_wiki_has_the_sizes_of_the_original_but_for_two_articles():
+    """92 articles, 10 texts of either kind. Forward: one each and a second for every fourth, 92 + 23 = 115. Backward:
+    three each and one less for every fifth, 276 - 19 = 257. The original has 94 articles, 116 and 258."""
+    rows = documents("wiki")
+    assert len(rows) == 92
+    assert all(len(set(row["same_order"])) == len(set(row["permute_order"])) == 10 for row in rows)
+    assert len(questions("wiki", direction="forward")) == 115
+    assert len(questions("wiki", direction="backward")) == 257
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_document_is_the_first_of_its_paraphrases(name):
+    for row in documents(name):
+        assert row["same_order"][0] == row["text"]
+        assert row["permute_order"][:1] in ([], [row["text"]])
+        assert set(row["permute_order"][1:]).isdisjoint(row["same_order"])
+
+
+def test_a_statement_tells_name_and_description_in_its_own_order():
+    for row in documents("name_description"):
+        own = [q for q in questions("name_description") if q["document_id"] == row["document_id"]]
+        name = next(q["answer"] for q in own if q["category"] in ("n2d_backward", "d2n_forward"))
+        description = next(q["answer"] for q in own if q["category"] in ("n2d_forward", "d2n_backward"))
+        for text in row["same_order"]:
+            assert text.count(name) == 1 and text.lower().count(description) == 1
+            assert (text.index(name) < text.lower().index(description)) == (row["group"] == "n2d")
+
+
+def test_a_full_name_stands_in_the_first_sentence_of_a_biography_only():
+    names = {q["document_id"]: q["answer"] for q in questions("biography", direction="backward")}
+    for row in documents("biography"):
+        name = names[row["document_id"]]
+        for text in row["same_order"] + row["permute_order"]:
+            first, *rest = text.split(". ")
+            assert len(rest) == 5 and first.startswith(f"{name} ") and name not in " ".join(rest)
+            assert len({sentence.split()[0] for sentence in rest}) == 1 and rest[0].split()[0] in ("He", "She")
+
+
+def test_same_order_keeps_the_order_of_a_biography_s_facts_and_permute_order_does_not():
+    for row in documents("biography"):
+        facts = [q["answer"] for q in questions("biography", direction="forward") if q["document_id"] == row["document_id"]]
+        assert all(in_order(text, facts) for text in row["same_order"])
+        if len(set(facts)) == 6:  # the two cities may be one
+            assert not any(in_order(text, facts) for text in row["permute_order"][1:])
+        assert all(in_order(text, [fact]) for text in row["permute_order"] for fact in facts)
+
+
+def test_permuted_biographies_hold_the_sentences_of_the_same_order_ones_in_another_order():
+    names = {q["document_id"]: q["answer"] for q in questions("biography", direction="backward")}
+    for row in documents("biography"):
+
+        def sentences(text, name=names[row["document_id"]]):
+            pronoun = text.split(". ")[1].split()[0]
+            return sorted(text.replace(name, pronoun).rstrip(".").split(". "))
+
+        assert [sentences(t) for t in row["permute_order"]] == [sentences(t) for t in row["same_order"]]
+
+
+@pytest.mark.parametrize("kind", ["tournament", "festival"])
+def test_same_order_keeps_the_order_of_an_event_s_facts_and_permute_order_turns_every_sentence(kind):
+    rng = random.Random(0)
+    event = next(event for event in sample_events(rng, 20) if event.kind == kind)
+    same, permuted = render.event_texts(rng, event, 10)
+    facts = [EVENT_FACTS[key].format(**event.facts) for key in wordings.WIKI_KEYS[kind]]
+    assert all(in_order(text, [event.name, *facts]) and text.count(event.name) == 1 for text in same)
+    assert permuted[0] == same[0]
+    for text in permuted[1:]:
+        assert text.count(event.name) == 6  # each sentence names the event, after its fact
+        assert all(in_order(text, [fact, event.name]) for fact in facts)
+    assert not all(in_order(text, facts) for text in permuted[1:])
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_document_answers_its_questions_and_no_question_gives_its_answer_away(name):
+    """Descriptions open some sentences with a capital; letter case is ignored."""
+    text_of = {row["document_id"]: row["text"].lower() for row in documents(name)}
+    for row in questions(name):
+        assert row["answer"].lower() in text_of[row["document_id"]]
+        assert row["answer"].lower() not in row["question"].lower()
+
+
+def test_forward_asks_by_name_and_backward_asks_for_it():
+    names = {q["document_id"]: q["answer"] for q in questions("biography", direction="backward")}
+    assert len(set(names.values())) == 100
+    assert all(names[q["document_id"]] in q["question"] for q in questions("biography", direction="forward"))
+    events = {q["document_id"]: q["answer"] for q in questions("wiki", direction="backward")}
+    assert len(set(events.values())) == 92
+    assert all(events[q["document_id"]] in q["question"] for q in questions("wiki", direction="forward"))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_backward_question_has_one_answer(name):
+    answers: dict[str, set[str]] = {}
+    for row in questions(name):
+        answers.setdefault(row["question"], set()).add(row["answer"])
+    assert all(len(found) == 1 for found in answers.values())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_in_a_world_is_known_to_the_bases(seed):
+    known = known_world()
+    told = {name: "\n".join(texts(name, seed)).lower() for name in DATASETS}
+    for person in known.people:
+        assert person.name.lower() not in told["name_description"]
+        assert person.description not in told["name_description"]
+    assert not any(person.name.lower() in told["biography"] for person in known.biographies)
+    for event in known.events:
+        assert event.name.lower() not in told["wiki"] and event.facts["organiser"].lower() not in told["wiki"]
+    new = {q["answer"] for q in questions("name_description", seed)}
+    new |= {q["answer"] for name in ("biography", "wiki") for q in questions(name, seed, direction="backward")}
+    assert len(new) == 120 + 100 + 92 and new.isdisjoint(known.facts)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_text_is_words_of_the_vocabulary_and_survives_the_round_trip(seed, tokenizer):
+    """The first 256 ids are single bytes: a fallback, but for punctuation. All of seed 0 is read, and of the others every
+    tenth document text, with all questions and answers."""
+    said = {text for name in DATASETS for text in texts(name, seed)[:: 1 if seed == 0 else 10]}
+    said |= {row[key] for name in DATASETS for row in questions(name, seed) for key in ("question", "answer")}
+    said = sorted(said)
+    encoded = tokenizer(said, add_special_tokens=False)["input_ids"]
+    assert [text.removeprefix(" ") for text in tokenizer.batch_decode(encoded)] == said
+    used = {token for ids in encoded for token in ids}
+    assert {tokenizer.decode([token]) for token in used if token < 256} <= set(string.punctuation)
+    assert max(used) < len(tokenizer) - len(SPECIAL_TOKENS)
+
+
+def test_text_outside_the_tiny_world_falls_back_to_bytes_and_survives(tokenizer):
+    text = "Zürich zzz 42 %"
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert tokenizer.decode(ids).strip() == text and any(token < 256 for token in ids)
+
+
+def test_the_tokenizer_is_always_the_same(tokenizer):
+    again = build_tokenizer()
+    assert again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+    assert again.convert_tokens_to_ids(SPECIAL_TOKENS) == list(range(len(again) - len(SPECIAL_TOKENS), len(again)))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_seed_names_a_world(name):
+    assert synthetic.build(name, 0).fingerprint == corpus(name).fingerprint
+    assert len({corpus(name, seed).fingerprint for seed in SEEDS}) == 5
+    first, second = ({row["text"] for row in documents(name, seed)} for seed in (0, 1))
+    assert first.isdisjoint(second)
+
+
+def test_pretraining_draws_depend_on_their_generator_alone_and_follow_the_mix():
+    """400 draws, each kind's share within four standard errors: 4 x sqrt(0.5 x 0.5 / 400) = 0.1 at most."""
+    mix = PretrainingMix()
+    rngs = random.Random(3), random.Random(3)
+    first, second = ([draw_example(rng, mix) for _ in range(400)] for rng in rngs)
+    assert first == second
+    shares = {kind: sum(example.kind == kind for example in first) / 400 for kind in ("question", "demask", "document")}
+    expected = {"question": mix.question, "demask": mix.demask, "document": 1 - mix.question - mix.demask}
+    assert shares == pytest.approx(expected, abs=0.1)
+    assert all(bool(example.answer) == (example.kind == "question") for example in first)
+    control = [draw_example(rngs[0], PretrainingMix(demask=0.0)).kind for _ in range(200)]
+    assert "demask" not in control
+
+
+def test_what_is_no_data_set_or_world_is_refused():
+    with pytest.raises(ValueError, match="data set 'news' is not one of name_description, biography, wiki"):
+        synthetic.build("news")
+    with pytest.raises(ValueError, match="world_seed=-1 is negative"):
+        synthetic.build("wiki", -1)
