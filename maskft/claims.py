@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from maskft.paper import CATEGORIES, DATASETS, PUBLISHED_ACCURACY, Cell
-from maskft.tables import write_atomic
+from maskft.runs import write_atomically
 
 HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"
 SYNTHETIC_SCALES = ("tiny",)
@@ -193,7 +193,7 @@ def write_claims(claims: Sequence[Claim], path: Path) -> Path:
         return {label: None if math.isnan(value) else round(value, 4) for label, value in numbers.items()}
 
     records = [asdict(c) | {"paper": plain(c.paper), "obtained": plain(c.obtained)} for c in claims]
-    return write_atomic(Path(path), (json.dumps(records, indent=1) + "\n").encode())
+    return write_atomically(Path(path), (json.dumps(records, indent=1) + "\n").encode())
 
 
 def _cells(method: str, paraphrases: str, datasets: Sequence[str], direction: str = "") -> list[Cell]:

@@ -29,6 +29,7 @@ def autoregressive_loss(
         ValueError: If ``n_targets`` is not positive.
 
     Example:
+        >>> import torch
         >>> autoregressive_loss(torch.zeros(2, 4), torch.tensor([1, 3]), n_targets=2)
         tensor(1.3863)
     """
@@ -72,6 +73,7 @@ def masked_diffusion_loss(
     Example:
         Uniform logits over four tokens, one of two maskable tokens masked at t = 0.5: log 4 x (1/0.5) / 2 = log 4.
 
+        >>> import torch
         >>> masked_diffusion_loss(torch.zeros(1, 4), torch.tensor([2]), torch.tensor([0]), torch.tensor([0.5]),
         ...                       torch.tensor([2]), n_samples=1, n_tokens=3)
         tensor(1.3863)

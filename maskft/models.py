@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
 
 ASSETS = Path(__file__).parent / "assets"
-SHIPPED = ("tiny-ar", "tiny-ar-no-demask", "tiny-dllm")
+SHIPPED = ("tiny-ar", "tiny-dllm")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[L
     """A base model in float32 with the attention of ``method``, and its prompts.
 
     Args:
-        base: ``tiny-ar``, ``tiny-ar-no-demask``, ``tiny-dllm``, a folder, or a repository of the hub.
+        base: ``tiny-ar``, ``tiny-dllm``, a folder, or a repository of the hub.
         method: ``ar`` and ``masked_ar`` attend causally, ``dllm`` to both sides.
         revision: Commit of a hub repository.
 

@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from maskft.metrics import direction_accuracy
 from maskft.paper import DATASET_LABELS, DATASETS, METHOD_LABELS, METHODS
 from maskft.provenance import Provenance, write_sidecar
-from maskft.runs import write_atomically as write_atomic
+from maskft.runs import write_atomically
 
 STYLE = str(files("maskft") / "assets" / "maskft.mplstyle")
 METHOD_COLORS = {"ar": "#D55E00", "dllm": "#0072B2", "masked_ar": "#009E73"}
@@ -55,7 +55,7 @@ def save_figure(figure: Figure, folder: Path, name: str, provenance: Provenance)
         buffer = io.BytesIO()
         with plt.style.context(STYLE):  # fonts and dpi are read at drawing time, not when the figure is made
             figure.savefig(buffer, format=suffix, metadata=metadata)
-        paths[suffix] = write_atomic(Path(folder) / f"{name}.{suffix}", buffer.getvalue())
+        paths[suffix] = write_atomically(Path(folder) / f"{name}.{suffix}", buffer.getvalue())
     paths["json"] = write_sidecar(Path(folder) / f"{name}.json", provenance, [path.name for path in paths.values()])
     return paths
 

@@ -79,13 +79,13 @@ def _doubling(first: int, last: int) -> tuple[int, ...]:
 
 # As in the paper, the same budget with and without paraphrases; AR, which is at its best early, gets fewer steps.
 _TINY_SHORT = {
-    "ar": (0, 10, 20, 30, 40, 60, 80, 120),
-    "dllm": (0, 50, 100, 200, 300, 400, 500),
-    "masked_ar": (0, 20, 40, 80, 120, 180, 240),
+    "ar": (0, 10, 20, 40, 60, 90, 120),
+    "dllm": (0, 50, 100, 200, 300, 450, 600),
+    "masked_ar": (0, 40, 80, 120, 180, 240, 320, 400),
 }
 _TINY_LONG = {
     "ar": (0, 10, 20, 40, 60, 90, 120),
-    "dllm": (0, 50, 100, 200, 300),
+    "dllm": (0, 50, 100, 150, 200),
     "masked_ar": (0, 20, 40, 80, 120, 160),
 }
 
@@ -93,7 +93,6 @@ TINY = Scale(
     name="tiny",
     source="synthetic",
     bases={"ar": "tiny-ar", "masked_ar": "tiny-ar", "dllm": "tiny-dllm"},
-    control_base="tiny-ar-no-demask",
     learning_rates={"ar": 1e-3, "dllm": 1e-3, "masked_ar": 1e-3},
     sweep=(5e-4, 1e-3, 2e-3),
     eval_steps={
@@ -105,7 +104,7 @@ TINY = Scale(
         ("wiki", True): _TINY_LONG,
     },
     # float32 on a CPU: the numbers are then those of any machine, and a CPU without bfloat16 units is not slower.
-    settings={"precision": "float32", "train_batch_size": 60, "max_new_tokens": 24, "sampler_steps": 24, "eval_batch_size": 120},
+    settings={"precision": "float32", "train_batch_size": 30, "max_new_tokens": 24, "sampler_steps": 24, "eval_batch_size": 120},
     launcher=Launcher("cpu"),
 )
 

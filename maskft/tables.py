@@ -26,7 +26,7 @@ from maskft.paper import (
     TABLE_COLUMNS,
 )
 from maskft.provenance import Provenance, write_sidecar
-from maskft.runs import write_atomically as write_atomic
+from maskft.runs import write_atomically
 
 METRICS_COLUMNS = (
     "run_id", "dataset", "method", "paraphrases", "base", "seed", "learning_rate", "step", "category", "metric",
@@ -252,7 +252,7 @@ def write_table(
     )
     csv = record.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     files = {"csv": csv, "md": markdown, "tex": latex}
-    paths = {suffix: write_atomic(folder / f"{name}.{suffix}", text) for suffix, text in files.items()}
+    paths = {suffix: write_atomically(folder / f"{name}.{suffix}", text) for suffix, text in files.items()}
     paths["json"] = write_sidecar(folder / f"{name}.json", provenance, [path.name for path in paths.values()])
     return paths
 

@@ -309,6 +309,8 @@ def main(arguments: list[str] | None = None) -> int:
                 text = traceback.format_exc()
                 store.report_failure(config, text)
                 print(f"{config.run_id} failed:\n{text}", flush=True)
+                if accelerator.num_processes > 1:
+                    raise  # the other processes wait for this one; only ending all of them frees them
             accelerator.free_memory()
     return 1 if n_failed else 0
 

@@ -49,8 +49,9 @@ def test_a_method_differs_from_another_only_in_what_a_scale_may_choose():
 
 
 def test_the_control_differs_from_masked_ar_in_its_base_alone():
-    control = control_runs(TINY, [0])[0]
-    main = make_run(TINY, "masked_ar", control.dataset, "none")
+    scale = replace(TINY, control_base="another")
+    control = control_runs(scale, [0])[0]
+    main = make_run(scale, "masked_ar", control.dataset, "none")
     assert replace(control, base=main.base, base_revision=main.base_revision) == main and control.base != main.base
 
 

@@ -10,7 +10,7 @@ import pytest
 from maskft import tables
 from maskft.paper import BEFORE, CATEGORIES, DATASETS, METHODS, PUBLISHED_ACCURACY, TABLE3
 from maskft.provenance import Provenance
-from maskft.runs import write_atomically as write_atomic
+from maskft.runs import write_atomically
 from maskft.tables import (
     before_fine_tuning,
     best_checkpoints,
@@ -237,10 +237,10 @@ def test_a_sidecar_says_where_the_files_come_from(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
-    path = write_atomic(tmp_path / "new" / "file", b"old")
+    path = write_atomically(tmp_path / "new" / "file", b"old")
     monkeypatch.setattr(tables.Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
-        write_atomic(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old" and [p.name for p in path.parent.iterdir()] == ["file"]
 
 
