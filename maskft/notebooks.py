@@ -104,11 +104,16 @@ def _is_whole(path: Path) -> bool:
 
 
 def _strip_run_details(path: Path) -> None:
-    """Drop times and paths of this execution, so that the same runs give the same notebook."""
+    """Drop what belongs to this execution alone, so that the same runs give the same notebook on every machine.
+
+    Times, and the standard error: libraries warn there with paths of the machine.
+    """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
     for number, cell in enumerate(notebook.cells):
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         cell["id"] = f"cell-{number}"
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     nbformat.write(notebook, path)

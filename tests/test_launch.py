@@ -193,7 +193,9 @@ def test_an_interrupt_ends_the_workers_and_leaves_a_clean_store(store, number):
     (store.root / "hang").write_text("0")
     config = make_config(0)
     script = (
-        "import json; from maskft.launch import *; from maskft.runs import *\n"
+        "import json, signal; from maskft.launch import *; from maskft.runs import *\n"
+        # A shell's background job inherits SIGINT ignored, and so would everything that this suite starts there.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"config = RunConfig.from_dict(json.loads({json.dumps(config.to_dict())!r}))\n"
         f"ensure([config], RunStore({str(store.root)!r}), scale_launcher=Launcher(kind='plain'), module='fake_training')"
     )
@@ -201,7 +203,7 @@ def test_an_interrupt_ends_the_workers_and_leaves_a_clean_store(store, number):
         wait_until(lambda: work_done(store), "a start of the run")
         pid = int(work_done(store)[0][1])
         process.send_signal(number)
-        assert b"KeyboardInterrupt" in process.communicate()[1]
+        assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
     assert process.returncode != 0 and not is_alive(pid)
     assert not store.is_running(config) and not store.folder(config).exists()
     assert status([config], store)["status"].tolist() == ["missing"]
