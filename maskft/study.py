@@ -14,10 +14,10 @@ import pandas as pd
 from .data import DATASETS, load_corpus
 from .launch import ensure as launch_missing
 from .models import revision_of
+from .paper import METHODS
 from .runs import RecordStore, RunConfig, RunStore, Store, pack_records, read_metrics
 from .scales import Scale, get_scale
 
-METHODS = ("ar", "dllm", "masked_ar")
 # Table 3: "The paraphrases used for the Wiki dataset are the same-order paraphrase set."
 TABLE3_PARAPHRASES = ("none", "same_order")
 # Figure 2: "we average across 4 random seed for the dLLM and masked AR on NameDescription and Biography Datasets"

@@ -12,7 +12,6 @@ import json
 import math
 import platform
 import shlex
-import subprocess
 import sys
 import time
 import traceback
@@ -35,9 +34,8 @@ from .masking import generator_for
 from .metrics import pick_best_step, total_accuracy
 from .models import load_base, revision_of
 from .prompts import Prompts
+from .provenance import current_commit
 from .runs import RunConfig, RunStore, steps_to_keep, write_atomically
-
-MIXED_PRECISION = {"float32": "no", "bf16_mixed": "bf16", "bf16": "no"}
 
 
 class SupervisedLogits(nn.Module):
@@ -247,7 +245,7 @@ def train(config: RunConfig, store: RunStore, staging: Path, accelerator: Accele
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "maskft.training", *sys.argv[1:]]),
-        "git_commit": _git_commit(),
+        "git_commit": current_commit(),
     }
 
 
@@ -276,12 +274,6 @@ def _device_name(accelerator: Accelerator) -> str:
         models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")]
         cpu = f"{models[0]}, {torch.backends.cpu.get_cpu_capability()}" if models else cpu
     return f"{cpu}, {torch.get_num_threads()} thread(s)"
-
-
-def _git_commit() -> str | None:
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    done = subprocess.run(git, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
 
 
 def main(arguments: list[str] | None = None) -> int:
