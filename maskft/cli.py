@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         return COMMANDS[options.command](options)
-    except (ValueError, LookupError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, LookupError, OSError, RuntimeError) as error:  # OSError: no file, no network, no space
         print(f"maskft: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -21,6 +21,15 @@ def test_a_mistake_is_one_line_that_names_what_is_allowed(arguments, expected, c
     assert expected in error and error.startswith("maskft: ") and error.count("\n") == 1
 
 
+def test_data_that_cannot_be_downloaded_is_one_line_too(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("MASKFT_DATA", raising=False)
+    monkeypatch.setenv("MASKFT_CACHE", str(tmp_path))
+    monkeypatch.setattr("maskft.data.origin.BASE_URL", "http://127.0.0.1:9")  # a port where nothing answers
+    assert main(["status", "table3", "--scale", "paper", "--world-seed", "7"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("maskft: cannot download") and "MASKFT_DATA" in error and error.count("\n") == 1
+
+
 def test_status_lists_every_run_of_an_exhibit(capsys):
     assert main(["status", "figure2", "--seeds", "2"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
