@@ -16,7 +16,7 @@ A run folder `ROOT/RUN_ID/` holds four files (and whatever else training chose t
 
 A record `ROOT/RUN_ID.jsonl` holds the same in one file: a first line `{"kind": "run", ...}` with run.json and the
 sha256 of everything in the file, then `{"kind": "metric", ...}` lines, then `{"kind": "generation", ...}` lines of a few
-steps.
+steps, without the question and the answer: the data set has them under `question_id`.
 
 Beside its run folders a `RunStore` has hidden ones: `.partial/RUN_ID/` (a run in training; survives a kill, so that it
 can resume), `.locks/`, `.corrupt/`, `.progress/PID.json` (`PROGRESS_FIELDS`), `.failed/RUN_ID.txt` (a traceback).
@@ -24,8 +24,8 @@ can resume), `.locks/`, `.corrupt/`, `.progress/PID.json` (`PROGRESS_FIELDS`), `
 
 from maskft.runs.config import HASH_NEUTRAL_DEFAULTS, RunConfig
 from maskft.runs.files import (
+    CORPUS_TEXTS,
     GENERATION_FIELDS,
-    GENERATION_TEXTS,
     METRIC_FIELDS,
     PROGRESS_FIELDS,
     RECORD_FIELDS,
@@ -46,8 +46,8 @@ from maskft.runs.store import RecordStore, RunStore, Store
 
 __all__ = [
     "CONFIG_COLUMNS",
+    "CORPUS_TEXTS",
     "GENERATION_FIELDS",
-    "GENERATION_TEXTS",
     "HASH_NEUTRAL_DEFAULTS",
     "METRIC_FIELDS",
     "PROGRESS_FIELDS",

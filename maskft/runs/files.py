@@ -12,9 +12,9 @@ RECORD_FIELDS = (
     "started", "ended", "command", "git_commit",
 )  # fmt: skip
 METRIC_FIELDS = ("step", "epoch", "train_tokens", "category", "metric", "value", "n_questions")
-GENERATION_TEXTS = ("question", "answer", "generation")
+CORPUS_TEXTS = ("question", "answer")  # of the data set, which has them under the question's id
 GENERATION_FIELDS = (
-    "step", "question_id", "category", *GENERATION_TEXTS, "accuracy", "rouge1_recall", "exact_match"
+    "step", "question_id", "category", *CORPUS_TEXTS, "generation", "accuracy", "rouge1_recall", "exact_match"
 )  # fmt: skip
 PROGRESS_FIELDS = ("run_id", "step", "total_steps", "phase", "weight_done", "updated")
 RESUME_FOLDER = "resume"  # under a staging folder: what training needs to go on after a kill; dropped by publish()

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from maskft.runs.config import RunConfig
-from maskft.runs.files import GENERATION_FIELDS, GENERATION_TEXTS, METRIC_FIELDS, sha256_of, to_lines, write_atomically
+from maskft.runs.files import CORPUS_TEXTS, GENERATION_FIELDS, METRIC_FIELDS, sha256_of, to_lines, write_atomically
 from maskft.runs.store import Store
 
 CONFIG_COLUMNS = (
@@ -71,8 +71,7 @@ def read_generations(
     return _read_long(stores, configs, "generations", GENERATION_FIELDS, allow_missing)
 
 
-def steps_to_keep(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> set[int]:
-    """The steps whose generations a record keeps: the first, the two after it, the best (Appendix A.4) and the last."""
+def _best_step(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> int:
     # Not at the top: it loads scipy, which is slow, and only packing needs it.
     from maskft.metrics import pick_best_step, total_accuracy
 
@@ -80,10 +79,17 @@ def steps_to_keep(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> se
     for row in metrics:
         if row["metric"] == "accuracy" and row["category"].endswith(("forward", "backward")):
             by_step.setdefault(row["step"], {})[row["category"]] = row["value"]
-    steps = {*config.eval_steps[:3], config.total_steps}
-    if config.total_steps > 0:
-        steps.add(pick_best_step({step: total_accuracy(values) for step, values in by_step.items()}))
-    return steps
+    return pick_best_step({step: total_accuracy(values) for step, values in by_step.items()}) if config.total_steps else 0
+
+
+def steps_to_keep(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> set[int]:
+    """The steps whose generations a run keeps: the first, the two after it, the best (Appendix A.4) and the last."""
+    return {*config.eval_steps[:3], config.total_steps, _best_step(config, metrics)}
+
+
+def steps_to_pack(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> set[int]:
+    """The steps whose generations a record keeps: those of `steps_to_keep` for seed 0, the best alone for other seeds."""
+    return steps_to_keep(config, metrics) if config.seed == 0 else {_best_step(config, metrics)}
 
 
 def pack_records(
@@ -92,9 +98,9 @@ def pack_records(
     target: Path | str,
     *,
     with_texts: bool = True,
-    keep: Callable[[RunConfig, list[dict[str, Any]]], Collection[int]] = steps_to_keep,
+    keep: Callable[[RunConfig, list[dict[str, Any]]], Collection[int]] = steps_to_pack,
 ) -> list[Path]:
-    """Write finished runs as small records that can be committed, one file a run (format: module docstring).
+    """Write finished runs as small records that can be committed, one file a run (format: package docstring).
 
     Absolute paths in the recorded command are cut to their last part: they say nothing on another machine.
 
@@ -102,7 +108,7 @@ def pack_records(
         configs: the runs.
         stores: searched in order for each run.
         target: the folder of the records; `RecordStore(target)` reads it.
-        with_texts: keep questions, answers and generations, which licences may forbid; ids and scores always stay.
+        with_texts: keep the generations, which licences may forbid; ids and scores always stay.
         keep: the steps whose generations are kept, from a run's configuration and metrics.
 
     Returns:
@@ -120,9 +126,10 @@ def pack_records(
     for config, store in found.items():
         metrics, kept = store.metrics(config), []
         steps = keep(config, metrics)
+        dropped = CORPUS_TEXTS if with_texts else (*CORPUS_TEXTS, "generation")
         for row in store.generations(config):
             if row["step"] in steps:
-                kept.append({k: v for k, v in row.items() if with_texts or k not in GENERATION_TEXTS})
+                kept.append({k: v for k, v in row.items() if k not in dropped})
         record = {**store.record(config), "kind": "run", "n_metrics": len(metrics), "n_generations": len(kept)}
         record.pop("files", None)  # sizes and hashes of files that are not committed
         record["command"] = re.sub(r"(^|[\s='\"])/\S*/(?=\S)", r"\1", str(record["command"]))
