@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,7 +25,7 @@ from maskft.runs import write_atomically
 
 STYLE = str(files("maskft") / "assets" / "maskft.mplstyle")
 METHOD_COLORS = {"ar": "#D55E00", "dllm": "#0072B2", "masked_ar": "#009E73"}
-LINE_STYLES = {"none": "-", "same_order": (0, (4, 1.6)), "permute_order": (0, (1, 1.4))}
+LINE_STYLES = {"none": "", "same_order": (4, 1.6), "permute_order": (1, 1.4)}  # dashes, as seaborn takes them
 LINE_LABELS = {
     "none": "no paraphrases",
     "same_order": "paraphrases",
@@ -140,17 +141,20 @@ def figure2_tokens(frame: pd.DataFrame, paraphrases: Sequence[str] = ("none", "s
 
 
 def _draw_panel(axes: Axes, panel: pd.DataFrame, x: str) -> None:
-    for (method, kind), curve in panel.groupby(["method", "paraphrases"]):
-        look = {"color": METHOD_COLORS[method], "linestyle": LINE_STYLES[kind]}
-        seeds = curve.groupby("seed")
-        if seeds.ngroups > 1:
-            for _, seed in seeds:
-                seed = seed.sort_values("step")
-                axes.plot(seed[x], seed.accuracy, linewidth=0.6, alpha=0.4, zorder=2, **look)
-        # Seeds meet at a step; their token counts there may differ a little, and are averaged as well.
-        at_step = curve.groupby("step").agg(x=(x, "mean"), accuracy=("accuracy", "mean"), n=("seed", "nunique"))
-        at_step = at_step[at_step.n == seeds.ngroups].sort_index()
-        axes.plot(at_step.x, at_step.accuracy, zorder=3, **look)
+    if panel.empty:
+        return
+    arm = ["method", "paraphrases"]
+    look = {"hue": "method", "palette": METHOD_COLORS, "style": "paraphrases", "dashes": LINE_STYLES}
+    common = {"y": "accuracy", "estimator": None, "errorbar": None, "legend": False, "ax": axes}
+    n_seeds = panel.groupby(arm).seed.nunique()
+    several = panel[panel.set_index(arm).index.map(n_seeds) > 1]
+    if not several.empty:
+        seaborn.lineplot(several, x=x, units="run_id", linewidth=0.6, alpha=0.4, zorder=2, **look, **common)
+    # Seeds meet at a step; their token counts there may differ a little, and are averaged as well.
+    means = panel.groupby([*arm, "step"]).agg(x=(x, "mean"), accuracy=("accuracy", "mean"), n=("seed", "nunique")).reset_index()
+    means = means[means.n == means.set_index(arm).index.map(n_seeds)]
+    seaborn.lineplot(means, x="x", zorder=3, **look, **common)
+    axes.set(xlabel="", ylabel="")
 
 
 def _training_axis(axes: Axes, values: pd.Series) -> None:
@@ -178,6 +182,8 @@ def _legends(figure: Figure, curves: pd.DataFrame) -> None:
     methods = [method for method in METHODS if (curves.method == method).any()]
     kinds = [kind for kind in LINE_STYLES if (curves.paraphrases == kind).any()]
     lines = [Line2D([], [], color=METHOD_COLORS[method], label=METHOD_LABELS[method]) for method in methods]
-    styles = [Line2D([], [], color="0.25", linestyle=LINE_STYLES[kind], label=LINE_LABELS[kind]) for kind in kinds]
+    styles = [Line2D([], [], color="0.25", label=LINE_LABELS[kind]) for kind in kinds]
+    for kind, line in zip(kinds, styles, strict=True):
+        line.set_dashes(LINE_STYLES[kind])
     figure.legend(handles=lines, loc="outside upper left", ncols=len(lines), columnspacing=1.2, handlelength=1.8)
     figure.legend(handles=styles, loc="outside upper right", ncols=len(styles), columnspacing=1.2, handlelength=2.6)

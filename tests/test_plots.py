@@ -172,4 +172,4 @@ def test_in_print_the_figure_is_5_5_inches_wide_with_text_of_6_5_points_and_no_o
 def test_every_method_and_kind_has_its_own_look():
     assert set(plots.METHOD_COLORS) == set(plots.METHOD_LABELS) == set(METHODS)
     assert len(set(plots.METHOD_COLORS.values())) == 3 and len(set(map(str, plots.LINE_STYLES.values()))) == 3
-    assert plots.LINE_STYLES["none"] == "-"
+    assert plots.LINE_STYLES["none"] == ""  # solid
