@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
 
+from . import llada
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
 
 ASSETS = Path(__file__).parent / "assets"
@@ -28,18 +29,20 @@ class Family:
         chat: Its conversation format.
         mask: Text of the mask token.
         extra_stop: Tokens that end an answer besides the end of turn.
+        rotates_in_float32: Whether its model does so in any precision.
     """
 
     marker: str
     chat: ChatFormat
     mask: str
     extra_stop: tuple[str, ...] = ()
+    rotates_in_float32: bool = False
 
 
 FAMILIES = {
     "tiny": Family("<|mask|>", LLAMA3, "<|mask|>"),
     # LLaDA: mask id 126336; an answer may also end at <|endoftext|> (126081), which is its padding too.
-    "llada": Family("<|mdm_mask|>", LLAMA3, "<|mdm_mask|>", ("<|endoftext|>",)),
+    "llada": Family("<|mdm_mask|>", LLAMA3, "<|mdm_mask|>", ("<|endoftext|>",), rotates_in_float32=True),
     # A.4: "we pick a reserved special token whose token id is 128013 in the LLama 3 tokenizer"
     "llama3": Family("<|reserved_special_token_5|>", LLAMA3, "<|reserved_special_token_5|>"),
     # SmolLM2: ids 5 and 7-16 share one untrained vector; 16 is the last of them.
@@ -140,17 +143,26 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[L
 
     Raises:
         FileNotFoundError: If a shipped base is missing.
-        ValueError: If the tokenizer's family is unknown or its ids are unsuitable, or the folder holds another
-            architecture than Llama.
+        ValueError: If the tokenizer's family is unknown or its ids are unsuitable, or the folder holds neither Llama
+            nor LLaDA.
         RuntimeError: If attention does not go the way it should.
     """
     source = base_folder(base)
     hub = {} if isinstance(source, Path) else {"revision": revision}
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
-    model = LlamaForCausalLM.from_pretrained(source, dtype=torch.float32, **hub)
-    if model.config.model_type != "llama":
-        raise ValueError(f"{base!r} is a {model.config.model_type} model; maskft trains LlamaForCausalLM")
+    settings, _ = PreTrainedConfig.get_config_dict(source, **hub)
+    kind = settings.get("model_type")
+    if kind not in ("llama", "llada"):
+        raise ValueError(f"{base!r} is a {kind} model; maskft trains LlamaForCausalLM, and LLaDA as one")
+    # Not AutoTokenizer: it wants to run the remote code that LLaDA's config names.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **hub)
+    config = llada.llama_config(settings) if kind == "llada" else LlamaConfig.from_dict(settings)
+    names = {"key_mapping": llada.key_mapping()} if kind == "llada" else {}
+    model = LlamaForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, **names, **hub)
     model.config.is_causal = method != "dllm"
     model.config.use_cache = method != "dllm"
+    # Or save_pretrained would turn the names back, beside a configuration that says Llama.
+    model.__dict__.pop("_weight_conversions", None)
+    if family_of(tokenizer).rotates_in_float32:
+        llada.rotate_in_float32(model)
     assert_attention(model.eval(), bidirectional=method == "dllm")
     return model, prompts_for(tokenizer)
