@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedConfig
 
 from . import llada
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
@@ -143,8 +143,8 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[L
 
     Raises:
         FileNotFoundError: If a shipped base is missing.
-        ValueError: If the tokenizer's family is unknown or its ids are unsuitable, or the folder holds neither Llama
-            nor LLaDA.
+        ValueError: If the tokenizer's family is unknown or its ids are unsuitable, if the folder holds neither Llama
+            nor LLaDA or lacks a weight, or if LLaDA is asked for with a causal method.
         RuntimeError: If attention does not go the way it should.
     """
     source = base_folder(base)
@@ -153,16 +153,22 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[L
     kind = settings.get("model_type")
     if kind not in ("llama", "llada"):
         raise ValueError(f"{base!r} is a {kind} model; maskft trains LlamaForCausalLM, and LLaDA as one")
-    # Not AutoTokenizer: it wants to run the remote code that LLaDA's config names.
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **hub)
-    config = llada.llama_config(settings) if kind == "llada" else LlamaConfig.from_dict(settings)
-    names = {"key_mapping": llada.key_mapping()} if kind == "llada" else {}
-    model = LlamaForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, **names, **hub)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
+    family = family_of(tokenizer)
+    if family.rotates_in_float32 and method != "dllm":
+        raise ValueError(f"{base!r} is LLaDA, which cannot be trained as {method!r}: it has no causal mask; use 'dllm'")
+    names = {"config": llada.llama_config(settings), "key_mapping": llada.key_mapping()} if kind == "llada" else {}
+    model, report = LlamaForCausalLM.from_pretrained(
+        source, dtype=torch.float32, output_loading_info=True, **names, **hub
+    )
+    if report["missing_keys"]:
+        # transformers would give them random values and go on.
+        raise ValueError(f"{base!r} lacks the weights {', '.join(sorted(report['missing_keys']))}; get its files again")
     model.config.is_causal = method != "dllm"
     model.config.use_cache = method != "dllm"
     # Or save_pretrained would turn the names back, beside a configuration that says Llama.
     model.__dict__.pop("_weight_conversions", None)
-    if family_of(tokenizer).rotates_in_float32:
+    if family.rotates_in_float32:
         llada.rotate_in_float32(model)
     assert_attention(model.eval(), bidirectional=method == "dllm")
     return model, prompts_for(tokenizer)

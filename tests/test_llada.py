@@ -170,6 +170,7 @@ def test_every_weight_has_a_name_in_both_worlds():
         ("alibi", True, "alibi=True; only False"),
         ("weight_tying", True, "weight_tying=True"),
         ("rope_theta", None, "lacks rope_theta"),
+        ("vocab_size", None, "lacks vocab_size"),
     ],
 )
 def test_a_config_that_llama_cannot_follow_is_refused(name, value, message):
@@ -180,4 +181,19 @@ def test_a_config_that_llama_cannot_follow_is_refused(name, value, message):
 def test_another_architecture_is_refused_by_name(folder):
     (folder / "config.json").write_text(json.dumps(CONFIG | {"model_type": "gpt2"}))
     with pytest.raises(ValueError, match="is a gpt2 model"):
+        load_base(str(folder), method="dllm")
+
+
+@pytest.mark.parametrize("method", ["ar", "masked_ar"])
+def test_it_is_not_trained_with_a_causal_mask(folder, method):
+    with pytest.raises(ValueError, match=f"cannot be trained as '{method}'"):
+        load_base(str(folder), method=method)
+
+
+def test_a_lacking_weight_is_named_and_not_made_up(folder):
+    file = folder / "model-00002-of-00002.safetensors"
+    weights = load_file(file)
+    del weights["model.transformer.blocks.1.attn_norm.weight"]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks the weights model\.layers\.1\.input_layernorm\.weight"):
         load_base(str(folder), method="dllm")
