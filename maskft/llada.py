@@ -36,13 +36,17 @@ KEYS = {
 ATTENTION = "maskft_rotary_float32"
 
 
-def _pattern(name: str) -> str:
-    return "^" + re.escape(name + ".weight").replace("N", r"(\d+)") + "$"
+def _renames(names: Mapping[str, str]) -> dict[str, str]:
+    """Names as patterns for whole keys, and what replaces each."""
+    return {
+        "^" + re.escape(f"{old}.weight").replace("N", r"(\d+)") + "$": f"{new}.weight".replace("N", r"\1")
+        for old, new in names.items()
+    }
 
 
 def key_mapping() -> dict[str, str]:
     """LLaDA's key names as patterns, Llama's as replacements: the ``key_mapping`` of ``from_pretrained``."""
-    return {_pattern(llada): (llama + ".weight").replace("N", r"\1") for llada, llama in KEYS.items()}
+    return _renames(KEYS)
 
 
 def to_llada_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -54,14 +58,12 @@ def to_llada_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: If a key is no weight of LLaDA.
     """
-    renamed = {}
+    renames, renamed = _renames({llama: llada for llada, llama in KEYS.items()}), {}
     for key, tensor in state.items():
-        for llada, llama in KEYS.items():
-            if match := re.match(_pattern(llama), key):
-                renamed[(llada + ".weight").replace("N", match[1] if match.groups() else "")] = tensor
-                break
-        else:
+        name = next((re.sub(old, new, key) for old, new in renames.items() if re.match(old, key)), None)
+        if name is None:
             raise ValueError(f"{key!r} is no weight of LLaDA; expected the state dict of a Llama without biases")
+        renamed[name] = tensor
     return renamed
 
 
@@ -82,7 +84,9 @@ def llama_config(llada: Mapping[str, Any]) -> LlamaConfig:
     for name, expected in fixed.items():
         if llada.get(name, expected) != expected:
             raise ValueError(f"LLaDA's config has {name}={llada[name]!r}; only {expected!r} is Llama's arithmetic")
-    sizes = ("d_model", "mlp_hidden_size", "n_layers", "n_heads", "max_sequence_length", "rms_norm_eps", "rope_theta")
+    sizes = (
+        "d_model", "mlp_hidden_size", "n_layers", "n_heads", "vocab_size", "max_sequence_length", "rms_norm_eps", "rope_theta",
+    )  # fmt: skip
     if lacking := [name for name in sizes if llada.get(name) is None]:
         raise ValueError(f"LLaDA's config lacks {', '.join(lacking)}; expected the config.json of LLaDA-8B")
     return LlamaConfig(
@@ -123,8 +127,7 @@ def _rotated(states: Float[Tensor, "b h l d"], position_ids: Int[Tensor, "#b l"]
 
 def _attention(module, query, key, value, attention_mask, *, position_ids, **options):
     theta = module.config.rope_parameters["rope_theta"]
-    with torch.autocast(query.device.type, enabled=False):
-        query, key = (_rotated(states.float(), position_ids, theta).to(value.dtype) for states in (query, key))
+    query, key = (_rotated(states.float(), position_ids, theta).to(value.dtype) for states in (query, key))
     return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **options)
 
 
@@ -135,7 +138,8 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 def rotate_in_float32(model: LlamaForCausalLM) -> None:
     """Make ``model`` rotate queries and keys in float32 in any precision, as LLaDA does; changes it in place.
 
-    Only for models without a key-value cache, whose keys are all rotated at every forward pass.
+    Only for models without a key-value cache: it would hold keys that were not rotated yet, and the positions given are
+    those of the queries alone.
     """
     model.model.rotary_emb = _NoRotation()
     model.set_attn_implementation(ATTENTION)
