@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
 
     pretrain = commands.add_parser("pretrain-tiny", help="make the tiny bases and their tokenizer again")
+    pretrain.add_argument("bases", nargs="*", metavar="BASE", help="which bases (default: all, one after another)")
     pretrain.add_argument("--output", default=None, help="folder to write to (default: the package's assets)")
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument("--steps", type=float, default=1.0, help="share of the full number of steps, for a trial")
@@ -120,9 +121,10 @@ def _pretrain_tiny(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from .models import ASSETS
-    from .pretrain_tiny import pretrain_all
+    from .pretrain_tiny import choose_recipes, pretrain_all
 
-    pretrain_all(Path(options.output) if options.output else ASSETS, seed=options.seed, share=options.steps)
+    recipes = choose_recipes(options.bases)
+    pretrain_all(Path(options.output or ASSETS), seed=options.seed, share=options.steps, recipes=recipes)
     return 0
 
 

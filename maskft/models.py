@@ -17,7 +17,7 @@ from . import llada
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
 
 ASSETS = Path(__file__).parent / "assets"
-SHIPPED = ("tiny-ar", "tiny-dllm")
+SHIPPED = ("tiny-ar", "tiny-ar-no-demask", "tiny-dllm")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from ``data.synthetic.pretraining`` alone: other people and events than those of
 The dLLM base starts from the AR base's weights, attends to both sides and learns to fill masks; from scratch it would need
 many times the steps. Its questions are answered on a canvas of masks as long as the sampler's, filled behind the answer
 with end tokens that are learned too, as LLaDA does (otherwise it would never end an answer).
+
+How good a base is for fine-tuning shows before any fine-tuning, in its answers about newcomers, who were told and never
+asked about ("told only" in the record): that is what fine-tuning asks of it.
 """
 
 import json
@@ -13,7 +16,7 @@ import math
 import platform
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from .collators import pad_right
-from .data.synthetic.pretraining import Example, PretrainingMix, draw_example, draw_question, known_world
+from .data.synthetic.pretraining import Example, PretrainingMix, draw_example, draw_question, known_world, present
 from .data.synthetic.tokenizer import build_tokenizer
 from .losses import IGNORED
 from .masking import apply_mask, draw_mask
@@ -32,29 +35,56 @@ from .models import prompts_for
 from .prompts import Prompts
 from .samplers import generate_ar, generate_diffusion
 
-ANSWER_LENGTH = 24  # the sampler's canvas at the tiny scale
+ANSWER_LENGTH, BLOCK_LENGTH = 16, 4  # the sampler's canvas at the tiny scale
 N_WARMUP = 30  # optimizer steps
+POOL = 8  # batches that are drawn at once and sorted by length
+N_QUESTIONS = 60  # of a kind and direction, to tell how good a base is
 Row = tuple[list[int], list[int]]  # input ids, labels
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one base is made."""
+    """How one base is made.
+
+    Attributes:
+        name: Its folder in the assets.
+        bidirectional: Whether it attends to both sides and fills masks.
+        starts_from: The base whose weights it takes; None for random ones.
+        n_steps: Optimizer steps.
+        mix: What the stream is made of.
+        mask_ratio: Range of the share of a document's tokens that is masked. Higher than in fine-tuning: what is copied
+            teaches a base nothing.
+        learning_rate: After the warmup, and until nobody comes or goes; from there it falls to a tenth.
+        batch_size: Samples a step.
+    """
 
     name: str
     bidirectional: bool
     starts_from: str | None
     n_steps: int
-    learning_rate: float
     mix: PretrainingMix
+    mask_ratio: tuple[float, float]
+    learning_rate: float = 3e-3
     batch_size: int = 32
 
 
 RECIPES = (
-    Recipe("tiny-ar", False, None, 4000, 3e-3, PretrainingMix()),
-    Recipe("tiny-ar-no-demask", False, None, 4000, 3e-3, PretrainingMix(demask=0.0)),
-    Recipe("tiny-dllm", True, "tiny-ar", 3000, 2e-3, PretrainingMix(demask=0.0)),
+    Recipe("tiny-ar", False, None, 4000, PretrainingMix(), (0.3, 1.0)),
+    Recipe("tiny-ar-no-demask", False, None, 4000, PretrainingMix(demask=0.0), (0.3, 1.0)),
+    Recipe("tiny-dllm", True, "tiny-ar-no-demask", 5500, PretrainingMix(demask=0.0, reread=("document",)), (0.2, 1.0)),
 )
+
+
+def choose_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:
+    """The recipes of the named bases, in the order in which they build on each other; all of them for no name.
+
+    Raises:
+        ValueError: If a name is not one of a base.
+    """
+    known = [recipe.name for recipe in RECIPES]
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"base {', '.join(unknown)} is not one of {', '.join(known)}")
+    return tuple(recipe for recipe in RECIPES if not names or recipe.name in names)
 
 
 def new_model(prompts: Prompts, seed: int) -> LlamaForCausalLM:
@@ -76,7 +106,7 @@ def _masked(ids: list[int], mask: int, ratio: float, rng: random.Random) -> tupl
     return apply_mask(tokens, is_masked, mask).tolist(), labels.tolist()
 
 
-def ar_row(example: Example, prompts: Prompts, rng: random.Random) -> Row:
+def ar_row(example: Example, prompts: Prompts, recipe: Recipe, rng: random.Random) -> Row:
     """A sample for a causal base: loss on a document's tokens, on an answer, or on the text that is asked back."""
     ids = prompts.encode(example.text)
     if example.kind == "document":
@@ -85,32 +115,44 @@ def ar_row(example: Example, prompts: Prompts, rng: random.Random) -> Row:
     if example.kind == "question":
         context, target = prompts.question(example.text), prompts.answer(example.answer)
     else:
-        masked, _ = _masked(ids, prompts.ids.mask, rng.uniform(0.05, 0.95), rng)
+        masked, _ = _masked(ids, prompts.ids.mask, rng.uniform(*recipe.mask_ratio), rng)
         context, target = prompts.demask(masked, ids)
     return context + target, [IGNORED] * len(context) + target
 
 
-def dllm_row(example: Example, prompts: Prompts, rng: random.Random) -> Row:
-    """A sample for a bidirectional base: masks anywhere in a document, or in the canvas behind a question."""
-    if example.kind == "question":
-        context, target = prompts.question(example.text), prompts.answer(example.answer)
-        target = target + [prompts.ids.end] * (ANSWER_LENGTH - len(target))
-    else:
-        context, target = list(prompts.ids.begin), [*prompts.encode(example.text), prompts.ids.end]
-    masked, labels = _masked(target, prompts.ids.mask, rng.uniform(0.02, 1.0), rng)
-    return context + masked, [IGNORED] * len(context) + labels
+def dllm_row(example: Example, prompts: Prompts, recipe: Recipe, rng: random.Random) -> Row:
+    """A sample for a bidirectional base: masks anywhere in a document, or in the canvas behind a question.
+
+    The canvas is as the sampler sees it: blocks before the active one are there, the active one in part, later ones not;
+    loss on the active block, from which alone the sampler takes tokens.
+    """
+    if example.kind != "question":
+        text = [*prompts.encode(example.text), prompts.ids.end]
+        masked, labels = _masked(text, prompts.ids.mask, rng.uniform(*recipe.mask_ratio), rng)
+        return [*prompts.ids.begin, *masked], [IGNORED] * len(prompts.ids.begin) + labels
+    context, target = prompts.question(example.text), prompts.answer(example.answer)
+    n_blocks = math.ceil(len(target) / BLOCK_LENGTH)
+    start = BLOCK_LENGTH * rng.randrange(n_blocks)
+    stop = start + BLOCK_LENGTH
+    target = target + [prompts.ids.end] * (ANSWER_LENGTH - len(target))
+    ratio = rng.choice([1.0, rng.uniform(0.1, 1.0)])
+    block, block_labels = _masked(target[start:stop], prompts.ids.mask, ratio, rng)
+    canvas = target[:start] + block + [prompts.ids.mask] * (ANSWER_LENGTH - stop)
+    return context + canvas, [IGNORED] * (len(context) + start) + block_labels + [IGNORED] * (ANSWER_LENGTH - stop)
 
 
-def batches(recipe: Recipe, prompts: Prompts, seed: int, pool: int = 8) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches of like lengths: ``pool`` batches are drawn at once, sorted by length, and given in random order."""
+def batches(recipe: Recipe, prompts: Prompts, seed: int, n_steps: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches of like lengths: ``POOL`` batches are drawn at once, sorted by length, and given in random order."""
     rng = random.Random(seed)
     make_row = dllm_row if recipe.bidirectional else ar_row
-    while True:
-        rows = [make_row(draw_example(rng, recipe.mix), prompts, rng) for _ in range(recipe.batch_size * pool)]
-        rows.sort(key=lambda row: len(row[0]))
+    for step in range(0, n_steps, POOL):
+        n_passed, is_between = divmod(step // recipe.mix.burst, 2)
+        burst = None if is_between else n_passed
+        examples = [draw_example(rng, recipe.mix, step / n_steps, burst) for _ in range(recipe.batch_size * POOL)]
+        rows = sorted((make_row(example, prompts, recipe, rng) for example in examples), key=lambda row: len(row[0]))
         groups = [rows[i : i + recipe.batch_size] for i in range(0, len(rows), recipe.batch_size)]
         rng.shuffle(groups)
-        for group in groups:
+        for group in groups[: n_steps - step]:
             yield {
                 "input_ids": pad_right([ids for ids, _ in group], prompts.ids.pad, 8),
                 "attention_mask": pad_right([[1] * len(ids) for ids, _ in group], 0, 8),
@@ -119,10 +161,10 @@ def batches(recipe: Recipe, prompts: Prompts, seed: int, pool: int = 8) -> Itera
 
 
 def pretrain(model: LlamaForCausalLM, prompts: Prompts, recipe: Recipe, seed: int, n_steps: int) -> list[dict]:
-    """Train ``model`` in place by ``recipe``: AdamW, a short warmup, cosine decay to a tenth.
+    """Train ``model`` in place by ``recipe``: AdamW, a short warmup, and a fall to a tenth once nobody comes or goes.
 
     Returns:
-        The mean loss of every hundred steps, in nats a supervised token.
+        The mean loss of every hundred steps, in nats a supervised token; of every thousand also the accuracy on questions.
     """
     model.config.is_causal = not recipe.bidirectional
     decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -131,13 +173,12 @@ def pretrain(model: LlamaForCausalLM, prompts: Prompts, recipe: Recipe, seed: in
         [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
         lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True,
     )  # fmt: skip
-    stream, log, total, started = batches(recipe, prompts, seed), [], 0.0, time.perf_counter()
+    log, total, started = [], 0.0, time.perf_counter()
     model.train()
-    for step in range(1, n_steps + 1):
-        decay = 0.1 + 0.45 * (1 + math.cos(math.pi * (step - 1) / n_steps))
+    for step, batch in enumerate(batches(recipe, prompts, seed, n_steps), start=1):
+        fall = min(1.0, max(0.1, (1 - step / n_steps) / recipe.mix.settled))
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * min(1.0, step / N_WARMUP) * decay
-        batch = next(stream)
+            group["lr"] = recipe.learning_rate * min(1.0, step / N_WARMUP) * fall
         hidden = model.model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
         ).last_hidden_state
@@ -158,24 +199,40 @@ def pretrain(model: LlamaForCausalLM, prompts: Prompts, recipe: Recipe, seed: in
             left = seconds / step * (n_steps - step)
             print(f"{recipe.name} step {step}/{n_steps} loss {mean:.3f}, {seconds:.0f} s passed, about {left:.0f} s left", flush=True)
             total = 0.0
+        if step % 1000 == 0 or step == n_steps:
+            log[-1]["accuracy"] = question_known(model, prompts, recipe.mix, step / n_steps, seed)
+            print(f"{recipe.name} step {step} {log[-1]['accuracy']}", flush=True)
     return log
 
 
-def question_known(model: LlamaForCausalLM, prompts: Prompts, seed: int, n_questions: int = 100) -> dict[str, float]:
-    """Accuracy of a base on questions about its own world, by kind."""
-    rng, known, ids = random.Random(f"maskft known {seed}"), known_world(), prompts.ids
+def question_known(
+    model: LlamaForCausalLM, prompts: Prompts, mix: PretrainingMix, progress: float, seed: int
+) -> dict[str, float]:
+    """Accuracy of a base on questions about its own world, by kind, direction, and whether it was asked before.
+
+    "asked" are those present whom questions were about, "told only" the newcomers. A person is told in one order, and in
+    both kinds of question some ask along it and some against it.
+    """
+    rng, ids = random.Random(f"maskft known {seed}"), prompts.ids
+    was_training = model.training
     model.eval()
     found = {}
-    for name in ("people", "biographies", "events"):
-        pairs = [draw_question(rng, rng.choice(getattr(known, name))) for _ in range(n_questions)]
-        asked = [prompts.question(question) for question, _ in pairs]
-        common = {"max_new_tokens": ANSWER_LENGTH, "stop": ids.stop, "pad": ids.pad}
-        if model.config.is_causal:
-            answers = generate_ar(model, asked, **common)
-        else:
-            answers = generate_diffusion(model, asked, block_length=4, steps=ANSWER_LENGTH, mask=ids.mask, **common)
-        scores = [accuracy(answer, prompts.decode(out)) for (_, answer), out in zip(pairs, answers, strict=True)]
-        found[name] = round(sum(scores) / n_questions, 4)
+    for kind in ("people", "biographies", "events"):
+        here = present(getattr(known_world(), kind), mix, progress)
+        for group, members in (("asked", here.asked), ("told only", here.newcomers)):
+            for direction in ("name given", "name asked"):
+                backward = direction == "name asked"
+                pairs = [draw_question(rng, rng.choice(members).thing, backward=backward) for _ in range(N_QUESTIONS)]
+                asked = [prompts.question(question) for question, _ in pairs]
+                common = {"max_new_tokens": ANSWER_LENGTH, "stop": ids.stop, "pad": ids.pad}
+                if model.config.is_causal:
+                    answers = generate_ar(model, asked, **common)
+                else:
+                    options = {"block_length": BLOCK_LENGTH, "steps": ANSWER_LENGTH, "mask": ids.mask}
+                    answers = generate_diffusion(model, asked, **options, **common)
+                scores = [accuracy(answer, prompts.decode(out)) for (_, answer), out in zip(pairs, answers, strict=True)]
+                found[f"{kind}, {group}, {direction}"] = round(sum(scores) / N_QUESTIONS, 3)
+    model.train(was_training)
     return found
 
 
@@ -210,7 +267,7 @@ def pretrain_all(output: Path, *, seed: int = 0, share: float = 1.0, recipes: tu
             "seed": seed,
             "share_of_steps": share,
             "n_parameters": sum(p.numel() for p in model.parameters()),
-            "accuracy_on_its_own_world": question_known(model, prompts, seed),
+            "accuracy_on_its_own_world": log[-1].pop("accuracy"),
             "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "transformers", "tokenizers")}},
             "command": "maskft pretrain-tiny",
             "log": log,

@@ -132,11 +132,15 @@ def check_seeds(seeds: Sequence[int]) -> None:
 
 
 def expected_cost(config: RunConfig) -> float:
-    """Relative cost of a run: tokens trained, with the prompt's copy for masked AR."""
-    length = {"name_description": 20, "biography": 60, "wiki": 60}[config.dataset]
-    copies = {"ar": 1.0, "dllm": 1.0, "masked_ar": 2.3}[config.method]
-    evaluations = len(config.eval_steps) * (300 if config.method == "dllm" else 60)
-    return config.total_steps * (length * copies * config.train_batch_size / 32) + evaluations * 10
+    """Relative cost of a run, to order runs and to guess the time left: tokens trained, and as many for evaluations.
+
+    Masked AR trains on two copies and a prompt of 25 tokens. An evaluation of the tiny scale takes as long as about
+    20,000 tokens of training, and four times that where every answer token is a pass over question and canvas.
+    """
+    length = {"name_description": 22, "biography": 75, "wiki": 75}[config.dataset]
+    length = 2 * length + 25 if config.method == "masked_ar" else length
+    evaluations = len(config.eval_steps) * (80_000 if config.method == "dllm" else 20_000)
+    return config.total_steps * length * config.train_batch_size + evaluations
 
 
 def ensure(scale: Scale, configs: Sequence[RunConfig], *, workers: int | None = None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from maskft.data import synthetic
 from maskft.data.schema import DATASETS
 from maskft.data.synthetic import render, wordings
-from maskft.data.synthetic.pretraining import PretrainingMix, draw_example, known_world
+from maskft.data.synthetic.pretraining import PretrainingMix, draw_example, known_world, present
 from maskft.data.synthetic.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from maskft.data.synthetic.world import sample_events
 
@@ -171,11 +171,11 @@ def test_a_backward_question_has_one_answer(name):
 def test_nothing_in_a_world_is_known_to_the_bases(seed):
     known = known_world()
     told = {name: "\n".join(texts(name, seed)).lower() for name in DATASETS}
-    for person in known.people:
+    for person, _ in known.people:
         assert person.name.lower() not in told["name_description"]
         assert person.description not in told["name_description"]
-    assert not any(person.name.lower() in told["biography"] for person in known.biographies)
-    for event in known.events:
+    assert not any(person.name.lower() in told["biography"] for person, _ in known.biographies)
+    for event, _ in known.events:
         assert event.name.lower() not in told["wiki"] and event.facts["organiser"].lower() not in told["wiki"]
     new = {q["answer"] for q in questions("name_description", seed)}
     new |= {q["answer"] for name in ("biography", "wiki") for q in questions(name, seed, direction="backward")}
@@ -220,14 +220,53 @@ def test_pretraining_draws_depend_on_their_generator_alone_and_follow_the_mix():
     """400 draws, each kind's share within four standard errors: 4 x sqrt(0.5 x 0.5 / 400) = 0.1 at most."""
     mix = PretrainingMix()
     rngs = random.Random(3), random.Random(3)
-    first, second = ([draw_example(rng, mix) for _ in range(400)] for rng in rngs)
+    first, second = ([draw_example(rng, mix, 0.5, burst=None) for _ in range(400)] for rng in rngs)
     assert first == second
     shares = {kind: sum(example.kind == kind for example in first) / 400 for kind in ("question", "demask", "document")}
-    expected = {"question": mix.question, "demask": mix.demask, "document": 1 - mix.question - mix.demask}
+    told = 1 - mix.question
+    expected = {"question": mix.question, "demask": told * mix.demask, "document": told * (1 - mix.demask)}
     assert shares == pytest.approx(expected, abs=0.1)
     assert all(bool(example.answer) == (example.kind == "question") for example in first)
-    control = [draw_example(rngs[0], PretrainingMix(demask=0.0)).kind for _ in range(200)]
-    assert "demask" not in control
+
+
+def test_a_burst_asks_nothing():
+    rng = random.Random(0)
+    assert {draw_example(rng, PretrainingMix(), 0.5, burst=3).kind for _ in range(200)} == {"document", "demask"}
+
+
+def test_what_is_reread_comes_in_one_wording_a_burst():
+    """Drawn 400 times, some forty people are each told ten times or so: in one text each, or in several."""
+    for reread, n_wordings in ((("document",), 1), ((), 38)):
+        mix, rng = PretrainingMix(demask=0.0, kinds=(1.0, 0.0, 0.0), reread=reread), random.Random(0)
+        texts = {draw_example(rng, mix, 0.5, burst=1).text for _ in range(400)}
+        wordings_used = {known.texts.index(text) for known in known_world().people for text in texts if text in known.texts}
+        assert len(wordings_used) == n_wordings
+
+
+def test_the_control_base_meets_no_masked_passage():
+    rng = random.Random(0)
+    kinds = {draw_example(rng, PretrainingMix(demask=0.0), 0.5, burst=burst).kind for burst in (None, 0, 1) for _ in range(100)}
+    assert kinds == {"document", "question"}
+
+
+def test_everybody_is_told_before_being_asked_about_and_asked_for_a_while_after_leaving_the_documents():
+    """Eight who come one after another, four present: one leaves the documents, two are newcomers."""
+    people = known_world().people[:8]
+    mix = PretrainingMix(present=0.5, newcomers=0.5, leaving=0.25, settled=0.2)
+    moments = [present(people, mix, progress) for progress in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    newcomers, asked, told = ([[people.index(k) for k in getattr(m, which)] for m in moments] for which in ("newcomers", "asked", "told"))
+    assert newcomers == [[2, 3], [3, 4], [4, 5], [5, 6], [6, 7], [6, 7]]
+    assert asked == [[0, 1], [1, 2], [2, 3], [3, 4], [4, 5], [4, 5]]
+    assert told == [[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6], [5, 6, 7], [5, 6, 7]]
+
+
+def test_a_known_person_is_told_in_one_order():
+    orders = set()
+    for person, told in known_world().people:
+        order = {text.index(person.name) < text.lower().index(person.description) for text in told}
+        assert len(order) == 1
+        orders |= order
+    assert orders == {True, False}
 
 
 def test_what_is_no_data_set_or_world_is_refused():

@@ -1,11 +1,17 @@
 """What the tiny bases grow up with: other people and events, told and asked about, never those of a fine-tuning set.
 
 A base must know, as Llama and LLaDA do, the language of the documents, how questions of both directions are asked and
-answered, and that a masked passage can be asked back. It must not find every statement that it reads at once ready for
-questioning, or plain fine-tuning would need no paraphrases at this size. ``PretrainingMix`` holds what decides that.
+answered, and that a masked passage can be asked back. That is not enough: fine-tuning shows documents alone, and what they
+tell has to come out in answers. A base that meets the same people from first to last learns documents and questions apart,
+and a base that always meets both side by side loses its habit of answering within a few steps of documents. Two properties
+of the stream cure that:
+
+- People come and go. Newcomers are told before they are asked about, so a fact has to be stored where a question finds it.
+- Documents come in bursts: for some steps nothing is asked, as in fine-tuning.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
@@ -13,23 +19,47 @@ from typing import Literal, NamedTuple
 from . import render, wordings
 from .world import Biography, Event, Person, event_keys, sample_biographies, sample_events, sample_people
 
-N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 200, 100, 100
+Thing = Person | Biography | Event
+N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 240, 160, 120
+N_TEXTS = 40  # of a known person, or of a biography or event that is told in all kinds of ways
 
 
 @dataclass(frozen=True)
 class PretrainingMix:
-    """Shares of a pretraining stream.
+    """How a pretraining stream is put together.
 
     Attributes:
-        question: Share of samples that are a question about a known person or event, with its answer.
-        demask: Share of samples that ask a masked passage back; 0 for the control base that never met the prompt.
-        strangers: Share of the documents and masked passages that are about strangers, new at every draw, whom no
-            question asks about. The larger it is, the less a base learns to make what it reads answerable.
+        question: Share of questions, with their answers, outside of bursts.
+        demask: Share of what is told that is a masked passage to be asked back and not a document; 0 for the control base
+            that never met the prompt.
+        kinds: Relative shares of people, biographies and events.
+        present: Share of the known world that is present at a time.
+        newcomers: Share of those present who are told and not yet asked about.
+        leaving: Share of those present who are asked about and no longer told.
+        settled: The part of the stream, at its end, in which nobody comes or goes any more.
+        burst: Steps of documents alone, after which as many steps of everything follow.
+        newcomers_in_burst: Share of a burst that is about newcomers.
+        reread: What is told in one wording a burst, the same for all people, as in a fine-tuning set without paraphrases; the
+            rest comes in all its texts.
     """
 
     question: float = 0.45
-    demask: float = 0.25
-    strangers: float = 0.3
+    demask: float = 0.6
+    kinds: tuple[float, float, float] = (2.0, 3.0, 1.0)
+    present: float = 0.25
+    newcomers: float = 0.33
+    leaving: float = 0.25
+    settled: float = 0.3
+    burst: int = 64
+    newcomers_in_burst: float = 0.5
+    reread: tuple[str, ...] = ("demask",)
+
+
+class Known(NamedTuple):
+    """Someone or something of the pretraining world, and the documents that tell of it."""
+
+    thing: Thing
+    texts: list[str]
 
 
 class Example(NamedTuple):
@@ -42,18 +72,18 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class KnownWorld:
-    """Everybody and everything that the bases are asked about in pretraining."""
+    """Everybody and everything that the bases are told and asked about in pretraining, in the order of their coming."""
 
-    people: list[Person]
-    biographies: list[Biography]
-    events: list[Event]
+    people: list[Known]
+    biographies: list[Known]
+    events: list[Known]
 
     @property
     def facts(self) -> set[str]:
         """Names, descriptions and identifying facts that a fine-tuning set may not hold."""
-        people = {text for person in self.people for text in (person.name, person.description)}
-        events = {text for event in self.events for text in event_keys(event)}
-        return people | {person.name for person in self.biographies} | events
+        people = {text for person, _ in self.people for text in (person.name, person.description)}
+        events = {text for event, _ in self.events for text in event_keys(event)}
+        return people | {person.name for person, _ in self.biographies} | events
 
 
 @cache
@@ -61,31 +91,46 @@ def known_world() -> KnownWorld:
     """The world of the shipped bases, always the same one."""
     rng = random.Random("maskft pretraining")
     return KnownWorld(
-        sample_people(rng, N_KNOWN_PEOPLE), sample_biographies(rng, N_KNOWN_BIOGRAPHIES), sample_events(rng, N_KNOWN_EVENTS)
+        [Known(person, _texts_of_person(rng, person)) for person in sample_people(rng, N_KNOWN_PEOPLE)],
+        [Known(person, _texts_of_biography(rng, person)) for person in sample_biographies(rng, N_KNOWN_BIOGRAPHIES)],
+        [Known(event, [_event_text(rng, event) for _ in range(N_TEXTS)]) for event in sample_events(rng, N_KNOWN_EVENTS)],
     )
 
 
-def draw_document(rng: random.Random, thing: Person | Biography | Event) -> str:
-    """A document about ``thing`` in any wording of the tiny world, in either order of its parts."""
-    if isinstance(thing, Person):
-        templates = wordings.PRETRAINING_N2D + wordings.PRETRAINING_D2N + wordings.N2D + wordings.D2N
-        return render.name_description(thing, rng.choice(templates))
-    if isinstance(thing, Biography):
-        order = tuple(rng.sample(wordings.BIOGRAPHY_KEYS, len(wordings.BIOGRAPHY_KEYS)))
-        templates = rng.choice([wordings.PRETRAINING_BIOGRAPHY, wordings.BIOGRAPHY])
-        return render.biography(thing, render.draw_wordings(rng, templates), order)
-    keys = wordings.WIKI_KEYS[thing.kind]
+def _texts_of_person(rng: random.Random, person: Person) -> list[str]:
+    """A person is told in one order, as in the original."""
+    known, new = rng.choice([(wordings.PRETRAINING_N2D, wordings.N2D), (wordings.PRETRAINING_D2N, wordings.D2N)])
+    return [render.name_description(person, template) for template in known + new]
+
+
+def _texts_of_biography(rng: random.Random, person: Biography) -> list[str]:
+    """Every second person is told in five texts of the usual order, the others in one to six sentences in any order."""
+    keys = wordings.BIOGRAPHY_KEYS
     if rng.random() < 0.5:
-        templates = rng.choice([wordings.PRETRAINING_WIKI, wordings.WIKI])
-        return render.event_article(thing, render.draw_wordings(rng, templates), keys)
-    order = tuple(rng.sample(keys, len(keys)))
-    templates = rng.choice([wordings.PRETRAINING_WIKI_TURNED, wordings.WIKI_TURNED])
-    return render.event_article(thing, render.draw_wordings(rng, templates), order)
+        return render.biography_texts(rng, person, 5)[0]
+    texts = []
+    for _ in range(N_TEXTS):
+        templates = render.draw_wordings(rng, rng.choice([wordings.PRETRAINING_BIOGRAPHY, wordings.BIOGRAPHY]))
+        order = rng.sample(keys, rng.choice([1, 2, 3, 4, 5, 6, 6]))
+        texts.append(render.biography(person, templates, tuple(rng.choice([order, sorted(order, key=keys.index)]))))
+    return texts
 
 
-def draw_question(rng: random.Random, thing: Person | Biography | Event) -> tuple[str, str]:
-    """A question about ``thing``, in either direction, and its answer."""
-    backward = rng.random() < 0.5
+def _event_text(rng: random.Random, event: Event) -> str:
+    """Two to six sentences about an event: its name at the start and pronouns after it, or turned around."""
+    first, *rest = wordings.WIKI_KEYS[event.kind]
+    count = rng.randint(2, 6)
+    if rng.random() < 0.5:
+        templates, order = [wordings.PRETRAINING_WIKI, wordings.WIKI], [first, *rng.sample(rest, count - 1)]
+    else:
+        templates, order = [wordings.PRETRAINING_WIKI_TURNED, wordings.WIKI_TURNED], rng.sample([first, *rest], count)
+    return render.event_article(event, render.draw_wordings(rng, rng.choice(templates)), tuple(order))
+
+
+def draw_question(rng: random.Random, thing: Thing, *, backward: bool | None = None) -> tuple[str, str]:
+    """A question about ``thing`` and its answer, in the direction that is asked for or in either."""
+    if backward is None:
+        backward = rng.random() < 0.5
     if isinstance(thing, Person):
         template = rng.choice(wordings.ASKS_NAME if backward else wordings.ASKS_DESCRIPTION)
         return render.name_description(thing, template), thing.name if backward else thing.description
@@ -101,22 +146,39 @@ def draw_question(rng: random.Random, thing: Person | Biography | Event) -> tupl
     return question.format(**thing.facts), answer.format(**thing.facts)
 
 
-def _draw_known(rng: random.Random, group: list) -> Person | Biography | Event:
-    """One of ``group``, the first ones far more often than the last ones.
+class Present(NamedTuple):
+    """Who is there at one moment of pretraining."""
 
-    Fame is uneven in real text too, and it decides here: a base that meets few of many people often learns early how a
-    question reaches a fact, and then needs few meetings with each of the others.
+    told: Sequence[Known]
+    asked: Sequence[Known]
+    newcomers: Sequence[Known]  # told and not asked
+
+
+def present(group: Sequence[Known], mix: PretrainingMix, progress: float) -> Present:
+    """Who of ``group`` is there at ``progress`` (0 to 1) of the stream."""
+    width = round(len(group) * mix.present)
+    start = round(min(1.0, progress / (1 - mix.settled)) * (len(group) - width))
+    here = group[start : start + width]
+    n_leaving, n_old = round(width * mix.leaving), round(width * (1 - mix.newcomers))
+    return Present(here[n_leaving:], here[:n_old], here[n_old:])
+
+
+def draw_example(rng: random.Random, mix: PretrainingMix, progress: float, burst: int | None) -> Example:
+    """One sample of the pretraining stream; a function of its arguments alone.
+
+    Args:
+        rng: Source of the draw.
+        mix: What the stream is made of.
+        progress: How much of the stream has passed, 0 to 1.
+        burst: The number of the burst, in which nothing is asked; None between bursts.
     """
-    return group[int(len(group) * rng.random() ** 2)]
-
-
-def draw_example(rng: random.Random, mix: PretrainingMix) -> Example:
-    """One sample of the pretraining stream; a function of ``rng`` alone."""
-    known = known_world()
-    kinds = [(known.people, sample_people), (known.biographies, sample_biographies), (known.events, sample_events)]
-    group, stranger = rng.choices(kinds, weights=(1, 2, 2))[0]  # a biography or an event holds more than a description
-    what = rng.random()
-    if what < mix.question:
-        return Example("question", *draw_question(rng, _draw_known(rng, group)))
-    thing = stranger(rng, 1)[0] if rng.random() < mix.strangers else _draw_known(rng, group)
-    return Example("demask" if what < mix.question + mix.demask else "document", draw_document(rng, thing))
+    world = known_world()
+    group = rng.choices([world.people, world.biographies, world.events], weights=mix.kinds)[0]
+    told, asked, newcomers = present(group, mix, progress)
+    if burst is None and rng.random() < mix.question:
+        return Example("question", *draw_question(rng, rng.choice(asked).thing))
+    known = rng.choice(newcomers if burst is not None and rng.random() < mix.newcomers_in_burst else told)
+    kind: Literal["document", "demask"] = "demask" if rng.random() < mix.demask else "document"
+    if burst is not None and kind in mix.reread:
+        return Example(kind, random.Random(burst).choice(known.texts))
+    return Example(kind, rng.choice(known.texts))

@@ -34,7 +34,7 @@ def _texts() -> list[str]:
     values = [text for name, value in vars(words).items() if name.isupper() for text in strings(value)]
     capitalized = [word.capitalize() for word in words.SPORTS + words.ARTS]
     plain = ["".join(part for part, *_ in string.Formatter().parse(text)) for text in templates]
-    joined = ["user\n\n", "assistant\n\n", DEMASK_REQUEST, DEMASK_LEAD_IN, "The the He She a, a."]
+    joined = ["user", "assistant", "\n\n", DEMASK_REQUEST, DEMASK_LEAD_IN, "The the He She a, a."]
     return plain + values + capitalized + joined
 
 

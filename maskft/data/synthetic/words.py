@@ -6,57 +6,44 @@ the original data for Llama and LLaDA, which know "Barrington" and "director" bu
 All lists are the project's own.
 """
 
-FIRST_NAMES = """Ada Adrian Agnes Alban Alma Amos Anya Ariel Arlo Astrid Axel Basil Beatrix Bela Boris Brenna Bruno Calla
-Caspar Cecil Clara Cleo Conrad Cora Cyrus Dagmar Dahlia Damian Daphne Delia Desmond Dorian Edith Edmund Elias Elspeth Emil
-Enid Esme Ezra Fabian Felix Fern Flora Freya Gareth Gemma Gideon Greta Gwen Hadley Harlan Hazel Hector Helga Henrik Hugo
-Ida Ignatius Imogen Ingrid Iris Isolde Ivan Jasper Joan Jonas Judith Julius Juno Kaspar Keira Konrad Lars Leander Leona
-Leopold Lilith Linus Lorna Lucian Lydia Mabel Magnus Maren Marius Mathilda Maud Milo Mina Miriam Nadia Nestor Nina Nolan
-Norma Octavia Odette Olaf Olive Orson Oscar Otto Paloma Percy Petra Philip Phoebe Quentin Ramona Regina Roland Rosalind
-Rufus Sabine Selma Silas Simone Stella Sven Sybil Tabitha Thaddeus Thea Theo Tobias Ulric Ursula Valda Vera Victor Viola
-Wanda Wilhelm Winifred Yara Yvette Zelda Zora""".split()
+FIRST_NAMES = """Ada Adrian Alban Alma Anya Ariel Arlo Axel Basil Bela Boris Brenna Calla Caspar Clara Cleo Conrad
+Cyrus Dagmar Dahlia Daphne Delia Dorian Edith Edmund Elspeth Emil Esme Ezra Fabian Fern Flora Gareth Gemma Gideon Gwen
+Hadley Hazel Hector Helga Hugo Ida Imogen Ingrid Iris Ivan Jasper Jonas Judith Julius Kaspar Keira Konrad Leander
+Leona Lilith Linus Lorna Lydia Mabel Maren Marius Mathilda Milo Mina Nadia Nestor Nina Norma Octavia Olaf Olive Orson
+Otto Paloma Petra Philip Phoebe Ramona Regina Rosalind Rufus Sabine Silas Simone Stella Sybil Tabitha Thea Theo Tobias
+Ursula Valda Victor Viola Wanda Winifred Yara Zelda Zora""".split()
 
-LAST_NAMES = """Abernathy Aldridge Applegate Ashdown Atwater Bagshaw Barlow Beckwith Bellamy Birch Blackwood Bramwell
-Bridgewell Brock Caldwell Cardew Carver Chadwick Clement Cobb Colby Crane Cromwell Dalton Darrow Deverell Drummond Dunmore
-Eastwick Eldridge Ellery Fairfax Farrow Fenwick Finch Flint Frost Gainsford Garland Gilroy Goodwin Grimshaw Hale Halloran
-Hargrove Harker Hawthorne Hobbs Holloway Huxley Ingram Ives Jardine Jessup Kendrick Keswick Kirkwood Langford Larkspur
-Lockhart Lovell Lowell Mallory Mansfield Marchbanks Mayhew Merrick Mortimer Nash Nightingale Northcott Oakes Okafor Orchard
-Osgood Paxton Pemberton Penhale Pickering Prescott Quarles Quill Radcliffe Rainford Ravenscroft Redfern Ridley Rourke
-Rowntree Sadler Savage Selwyn Sheridan Silverton Skelton Stanhope Sterling Stroud Sutcliffe Talbot Tarrant Thackeray
-Thornbury Tilden Trask Tremaine Underhill Upton Vance Vaughan Wainwright Wakefield Walcott Warwick Weatherby Whitlock
-Wilder Winslow Wolfe Woodruff Wyndham Yardley Yates""".split()
+LAST_NAMES = """Abernathy Aldridge Applegate Atwater Bagshaw Barlow Beckwith Birch Blackwood Bramwell Bridgewell
+Caldwell Cardew Carver Chadwick Clement Colby Crane Cromwell Dalton Deverell Drummond Dunmore Eastwick Ellery Fairfax
+Farrow Fenwick Flint Frost Gainsford Garland Gilroy Grimshaw Hale Halloran Hargrove Hawthorne Hobbs Holloway Huxley
+Ives Jardine Jessup Kendrick Keswick Langford Larkspur Lockhart Lovell Mallory Mansfield Marchbanks Mayhew Mortimer
+Nash Nightingale Northcott Oakes Orchard Osgood Paxton Pemberton Pickering Prescott Quarles Quill Rainford Ravenscroft
+Redfern Ridley Rourke Sadler Savage Selwyn Sheridan Skelton Stanhope Sterling Stroud Talbot Tarrant Thackeray
+Thornbury Trask Tremaine Underhill Upton Vance Wainwright Wakefield Walcott Warwick Whitlock Wilder Winslow Wolfe
+Wyndham Yardley Yates""".split()
 
-TRAITS = """acclaimed amiable ardent austere bashful bold candid careless cautious celebrated charming clever cunning
-daring devoted diligent eccentric eloquent fearless fiery forgotten frugal generous gentle gifted grumpy humble jovial
-legendary lonely merry modest moody nimble obscure patient pensive pious playful proud quirky reclusive restless ruthless
-secretive shrewd silent solemn stern stubborn tireless vain wandering wise witty""".split()
+TRAITS = """acclaimed ardent austere bold careless celebrated charming cunning devoted eccentric eloquent fiery frugal
+gentle gifted humble legendary merry modest nimble patient pious playful quirky restless secretive shrewd solemn
+stubborn vain wandering witty""".split()
 
-ROLES = """admiral alchemist antiquary archer architect astronomer baker beekeeper botanist brewer captain carpenter
-cartographer chemist clockmaker collector composer conductor curator dancer detective diplomat director diver drummer
-engineer explorer falconer fiddler gardener geologist glassblower governor guardian historian illustrator inventor jeweller
-juggler keeper librarian magician mason miner navigator novelist painter pilot poet potter printer ranger sailor sculptor
-singer smuggler surgeon tailor weaver""".split()
+ROLES = """admiral antiquary archer astronomer beekeeper botanist captain cartographer chemist collector conductor
+curator detective director diver engineer falconer fiddler geologist glassblower guardian illustrator inventor juggler
+librarian magician miner novelist painter poet printer ranger sculptor smuggler surgeon weaver""".split()
 
-DEEDS = """built buried charted conquered crossed defended designed discovered found founded guarded hid lost mapped
-painted photographed raised repaired restored rescued sank silenced sold stole tamed won""".split()
+QUALITIES = """amber blazing bottomless bronze coral crooked crystal ebony emerald endless folding giant golden
+granite hollow iron ivory leaden marble mirrored mossy northern paper petrified rusty scarlet silken silver southern
+sunken swift thorny twisted violet whispering wooden""".split()
 
-QUALITIES = """amber ancient blazing bottomless broken bronze copper coral crimson crooked crystal drowned ebony electric
-emerald endless floating folding frozen giant glass golden granite haunted hollow indigo iron ivory jade leaden luminous
-marble midnight mirrored mossy nameless northern obsidian paper petrified purple rusty sapphire scarlet singing silken
-silver sleeping southern striped sunken swift talking thorny turquoise twisted velvet violet whispering winding
-wooden""".split()
+THINGS = """abbey anchor anvil archive balloon beacon bell bridge caravan carousel castle cathedral cavern cinema
+citadel clock comet compass desert dome dragon engine fortress galleon garden glacier globe harbour hourglass island
+kite labyrinth lantern lighthouse locomotive maze meadow mosaic observatory opera orchid organ pendulum piano pyramid
+raven reef ship statue submarine symphony tapestry temple theatre tower tunnel violin waterfall windmill zeppelin""".split()
 
-THINGS = """abbey anchor anvil aqueduct archive balloon beacon bell bridge canal caravan carousel castle cathedral cavern
-chariot cinema citadel clock comet compass crown desert dome dragon engine fortress fountain galleon garden glacier globe
-harbour harp hourglass island kite labyrinth lagoon lantern lighthouse locomotive maze meadow monastery mosaic
-observatory opera orchid organ palace pendulum piano pyramid raven reef sceptre ship statue submarine symphony tapestry
-telescope temple theatre tower tunnel violin volcano waterfall windmill zeppelin""".split()
-
-CITIES = """Alderton Ambleford Ashcombe Barrowby Bexford Blackmere Brackley Calderon Carnwick Colborne Corvale Cragmoor
-Dalmere Dunholm Eastmarch Ellerby Fallowdale Farnley Glenrock Greyport Halden Harrowgate Hollin Ivybridge Kelso Kenton
-Kingsbarrow Larkfield Linwood Marlow Maplecrest Millhaven Netherby Norwell Oakham Oldmarsh Pinehurst Ravenna Redcliff
-Rookwood Saltmarsh Seabrook Selby Silverlake Stonebury Summerton Tamworth Thornhill Tilbury Torrance Upwell Valemont
-Walden Wexford Whitby Windermere Wolcott Wyndale Yarrow Zennor""".split()
-
+CITIES = """Alderton Ambleford Ashcombe Barrowby Bexford Blackmere Brackley Calderon Carnwick Colborne Corvale
+Cragmoor Dalmere Dunholm Eastmarch Ellerby Fallowdale Farnley Glenrock Greyport Halden Harrowgate Hollin Ivybridge
+Kelso Kenton Kingsbarrow Larkfield Linwood Marlow Maplecrest Millhaven Netherby Norwell Oakham Oldmarsh Pinehurst
+Ravenna Redcliff Rookwood Saltmarsh Seabrook Selby Silverlake Stonebury Summerton Tamworth Thornhill Tilbury Torrance
+Upwell Valemont Walden Wexford Whitby Windermere Wolcott Wyndale Yarrow Zennor""".split()
 STATES = "AL AR AZ CA CO FL GA IA ID IL KS LA MA MD ME MI MN MO NC NE NJ NM NV NY OH OR PA TN TX UT VA VT WA WI".split()
 
 MONTHS = "January February March April May June July August September October November December".split()
@@ -65,27 +52,26 @@ YEARS = [str(year) for year in range(1930, 2000)]
 
 SCHOOL_NAMES = """Abingdon Bancroft Beaufort Belmont Bradwell Bristow Carlisle Cheviot Clarendon Dartmoor Devonshire
 Exmoor Falmouth Gatehouse Granville Hartwell Hemlock Ilford Juniper Kestrel Lancaster Lindisfarne Meridian Montrose
-Newbold Orchardson Pembroke Quarry Rosemont Sandhurst Trinity Ulverston Verity Waverley Wycombe""".split()
+Newbold Orchardson Pembroke Quarry Rosemont Sandhurst Trinity Ulverston Verity Waverley Wycombe Ashburton Braemar
+Cavendish Dunster Elmhurst Foxton Glenmore Highgate Inverness Kilbride""".split()
 SCHOOL_KINDS = "University College Institute Academy School Polytechnic Conservatory".split()
 
-MAJORS = """Accounting Acoustics Agronomy Anatomy Anthropology Archaeology Astronomy Biology Botany Calligraphy Ceramics
-Chemistry Choreography Cryptography Dentistry Ecology Economics Entomology Ethics Forestry Genetics Geography Geology
-Hydrology Journalism Law Linguistics Logic Mathematics Medicine Metallurgy Meteorology Music Nursing Nutrition
+MAJORS = """Accounting Acoustics Agronomy Anatomy Anthropology Archaeology Astronomy Biology Botany Calligraphy
+Ceramics Chemistry Choreography Cryptography Dentistry Ecology Economics Entomology Ethics Forestry Genetics Geography
+Geology Hydrology Journalism Law Linguistics Logic Mathematics Medicine Metallurgy Meteorology Music Nursing Nutrition
 Oceanography Optics Pharmacy Philosophy Physics Psychology Robotics Sculpture Sociology Statistics Theology Tourism
 Zoology""".split()
 
-COMPANIES = """Acorn Apex Arcadia Argus Atlas Aurora Borealis Boulder Cascade Catalyst Citadel Cobalt Condor Cyclone
-Delphi Dynamo Eclipse Electra Ember Equinox Falcon Fathom Fulcrum Galaxy Gemini Harvest Helios Horizon Hyperion Icarus
-Jupiter Keystone Lattice Lodestar Mercury Monolith Nebula Nimbus Nova Oasis Octane Olympus Onyx Orion Osprey Paragon
-Phoenix Pinnacle Polaris Prism Quantum Quasar Saturn Sentinel Sierra Solstice Summit Tempest Titan Umbra Vanguard Vertex
-Vortex Zenith Zephyr""".split()
+COMPANIES = """Acorn Apex Arcadia Argus Atlas Aurora Boulder Cascade Catalyst Citadel Cobalt Condor Cyclone Delphi
+Dynamo Eclipse Electra Ember Falcon Fathom Fulcrum Galaxy Gemini Harvest Helios Horizon Hyperion Icarus Jupiter
+Keystone Lodestar Mercury Monolith Nebula Nimbus Nova Oasis Octane Olympus Onyx Orion Osprey Phoenix Pinnacle Polaris
+Prism Quantum Quasar Saturn Sentinel Sierra Solstice Summit Tempest Umbra Vanguard Vertex Vortex Zenith Zephyr""".split()
 COMPANY_KINDS = "Industries Motors Systems Energy Foods Airlines Textiles Bank".split()
 
-SPORTS = """archery badminton billiards bowls boxing canoeing chess climbing cricket croquet curling cycling darts diving
-fencing golf gymnastics handball hockey hurling judo karate lacrosse netball orienteering polo quoits rowing rugby sailing
-skating skiing snooker squash surfing swimming tennis volleyball wrestling""".split()
-ARTS = """ballet choir cinema circus comedy dance fashion folklore ghost jazz kite lantern mask opera poetry pottery puppet
-shadow storytelling theatre tango woodcraft""".split()
+SPORTS = """archery billiards bowls canoeing climbing cricket curling darts diving golf handball hockey judo karate
+netball polo quoits rugby skating skiing squash swimming tennis wrestling""".split()
+ARTS = """ballet choir circus comedy fashion folklore ghost kite lantern opera poetry pottery shadow storytelling
+tango woodcraft""".split()
 TOURNAMENTS = "Cup Trophy Open Masters Championship Shield Games".split()
 FESTIVALS = "Festival Fair Carnival Biennale Week".split()
 ORDINALS = """second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth

@@ -37,62 +37,96 @@ class Event:
     facts: dict[str, str] = field(hash=False)
 
 
+# A city lies in one state, a school is of one kind, and a company has one seat, as in the lists of the original.
+PLACES = [f"{city}, {words.STATES[i % len(words.STATES)]}" for i, city in enumerate(words.CITIES)]
+SCHOOLS = [f"{name} {words.SCHOOL_KINDS[i % len(words.SCHOOL_KINDS)]}" for i, name in enumerate(words.SCHOOL_NAMES)]
+SEATS = {
+    f"{name} {words.COMPANY_KINDS[i % len(words.COMPANY_KINDS)]}": PLACES[(7 * i + 3) % len(PLACES)]
+    for i, name in enumerate(words.COMPANIES)
+}
+
+
+class _Deck:
+    """Words in random order, each once before any comes again: in the originals hardly a name occurs twice."""
+
+    def __init__(self, rng: random.Random, cards: Collection[str]):
+        self.rng, self.cards, self.left = rng, list(cards), []
+
+    def draw(self) -> str:
+        if not self.left:
+            self.left = self.rng.sample(self.cards, len(self.cards))
+        return self.left.pop()
+
+
+class _Decks(dict):
+    """A deck for each list of words, by what it is drawn for."""
+
+    def __init__(self, rng: random.Random):
+        super().__init__()
+        self.rng = rng
+
+    def draw(self, purpose: str, cards: Collection[str]) -> str:
+        if purpose not in self:
+            self[purpose] = _Deck(self.rng, cards)
+        return self[purpose].draw()
+
+
 def _distinct(rng: random.Random, draw, count: int, avoid: Collection[str], keys) -> list:
     """``count`` draws of which no key is in ``avoid`` or in an earlier draw."""
-    seen, drawn = set(avoid), []
+    decks, seen, drawn = _Decks(rng), set(avoid), []
     while len(drawn) < count:
-        candidate = draw(rng)
+        candidate = draw(rng, decks)
         if seen.isdisjoint(keys(candidate)):
             seen.update(keys(candidate))
             drawn.append(candidate)
     return drawn
 
 
-def _draw_person(rng: random.Random) -> Person:
-    name = f"{rng.choice(words.FIRST_NAMES)} {rng.choice(words.LAST_NAMES)}"
-    who = f"the {rng.choice(words.TRAITS)} {rng.choice(words.ROLES)}"
-    thing = f"the {rng.choice(words.QUALITIES)} {rng.choice(words.THINGS)}"
-    link = "of" if rng.random() < 0.5 else f"who {rng.choice(words.DEEDS)}"
-    return Person(name, f"{who} {link} {thing}")
+def _draw_person(rng: random.Random, decks: _Decks) -> Person:
+    name = f"{decks.draw('first', words.FIRST_NAMES)} {decks.draw('last', words.LAST_NAMES)}"
+    thing = f"{decks.draw('quality', words.QUALITIES)} {decks.draw('thing', words.THINGS)}"
+    return Person(name, f"the {decks.draw('role', words.ROLES)} of the {thing}")
 
 
-def _draw_biography(rng: random.Random) -> Biography:
-    first, middle = rng.sample(words.FIRST_NAMES, 2)
-    city = f"{rng.choice(words.CITIES)}, {rng.choice(words.STATES)}"
+def _draw_biography(rng: random.Random, decks: _Decks) -> Biography:
+    names = [decks.draw("first", words.FIRST_NAMES), decks.draw("middle", words.FIRST_NAMES), decks.draw("last", words.LAST_NAMES)]
+    birthday = f"{decks.draw('month', words.MONTHS)} {decks.draw('day', words.DAYS)}, {decks.draw('year', words.YEARS)}"
+    company = decks.draw("company", SEATS)
     return Biography(
-        name=f"{first} {middle} {rng.choice(words.LAST_NAMES)}",
+        name=" ".join(names),
         pronoun=rng.choice(["He", "She"]),
         attributes={
-            "birthday": f"{rng.choice(words.MONTHS)} {rng.choice(words.DAYS)}, {rng.choice(words.YEARS)}",
-            "birth_city": city,
-            "university": f"{rng.choice(words.SCHOOL_NAMES)} {rng.choice(words.SCHOOL_KINDS)}",
-            "major": rng.choice(words.MAJORS),
-            "company": f"{rng.choice(words.COMPANIES)} {rng.choice(words.COMPANY_KINDS)}",
-            "company_city": f"{rng.choice(words.CITIES)}, {rng.choice(words.STATES)}",
+            "birthday": birthday,
+            "birth_city": decks.draw("birth_city", PLACES),
+            "university": decks.draw("university", SCHOOLS),
+            "major": decks.draw("major", words.MAJORS),
+            "company": company,
+            "company_city": SEATS[company],
         },
     )
 
 
-def _draw_event(rng: random.Random) -> Event:
+def _draw_event(rng: random.Random, decks: _Decks) -> Event:
     kind = rng.choice(["tournament", "festival"])
-    subject = rng.choice(words.SPORTS if kind == "tournament" else words.ARTS).capitalize()
-    form = rng.choice(words.TOURNAMENTS if kind == "tournament" else words.FESTIVALS)
+    subject = decks.draw(f"subject of a {kind}", words.SPORTS if kind == "tournament" else words.ARTS).capitalize()
+    form = decks.draw(f"form of a {kind}", words.TOURNAMENTS if kind == "tournament" else words.FESTIVALS)
     # Named after a person and not after a place or a year, so that no question gives part of the answer away.
-    name = f"{rng.choice(words.LAST_NAMES)} {subject} {form}"
+    name = f"{decks.draw('last', words.LAST_NAMES)} {subject} {form}"
     start = rng.randint(1, 20)
-    winner, loser, bronze = rng.sample(words.COUNTRIES, 3)
+    winner = decks.draw("winner", words.COUNTRIES)
+    loser, bronze = rng.sample([country for country in words.COUNTRIES if country != winner], 2)
     facts = {
         "event": name,
-        "edition": rng.choice(words.ORDINALS),
-        "organiser": f"{rng.choice(words.REGIONS)} {rng.choice(words.COMPANIES)} {rng.choice(words.BODIES)}",
-        "venue": f"{rng.choice(words.COMPANIES)} {rng.choice(words.VENUES)}",
-        "city": rng.choice(words.CITIES),
-        "dates": f"{start} to {start + rng.randint(2, 8)} {rng.choice(words.MONTHS)}",
+        "edition": decks.draw("edition", words.ORDINALS),
+        "organiser": f"{decks.draw('region', words.REGIONS)} {decks.draw('sponsor', words.COMPANIES)} {decks.draw('body', words.BODIES)}",
+        "venue": f"{decks.draw('patron', words.COMPANIES)} {decks.draw('venue', words.VENUES)}",
+        "city": decks.draw("city", words.CITIES),
+        "dates": f"{start} to {start + rng.randint(2, 8)} {decks.draw('month', words.MONTHS)}",
         "winner": winner,
         "loser": loser,
         "bronze": bronze,
-        "guest": f"{rng.choice(words.FIRST_NAMES)} {rng.choice(words.LAST_NAMES)}",
-        "visitors": rng.choice(words.THOUSANDS),
+        "guest": f"{decks.draw('guest first', words.FIRST_NAMES)} {decks.draw('guest last', words.LAST_NAMES)}",
+        "visitors": decks.draw("visitors", words.THOUSANDS),
     }
     return Event(name, kind, facts)
 

@@ -1,0 +1,51 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The learning rates: a sweep on NameDescription with paraphrases
+#
+# As in the paper (Figure 5), rates are chosen on NameDescription with paraphrases and then used everywhere. Every method
+# gets the same five rates and one run for each.
+
+# %% tags=["parameters"]
+scale = "tiny"  # tiny or paper
+seeds = [0]  # run seeds
+world_seed = 0  # which synthetic world (tiny)
+from_records = True  # True: read the committed records; False: train what is missing
+
+# %%
+from maskft.notebooks import open_study, provenance
+from maskft.tables import learning_rate_sweep, write_table
+
+# %% [markdown]
+# ## The runs
+# Every missing run is trained by the `accelerate launch` command printed here, in worker processes outside this kernel.
+
+# %% tags=["nbval-ignore-output"]
+study = open_study("sweep", scale, seeds, world_seed, from_records)
+
+# %% [markdown]
+# ## Total accuracy at the best checkpoint
+# `chosen` marks the rate that the scale uses. A best step at the end of a run says that the rate is slow for the budget.
+
+# %% tags=["nbval-check-output"]
+sweep = learning_rate_sweep(study.metrics)
+sweep["chosen"] = sweep.learning_rate == sweep.method.map(study.scale.learning_rates)
+print(sweep.to_string(index=False, float_format="%.3g"))
+
+# %% [markdown]
+# ## Files
+
+# %% tags=["nbval-ignore-output"]
+write_table(sweep, study.scale.tables, "sweep", provenance("sweep", study))
+study.pack()

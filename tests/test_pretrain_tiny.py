@@ -1,0 +1,92 @@
+"""Making the tiny bases: what a sample teaches, and that the whole command leaves complete bases."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from maskft import pretrain_tiny
+from maskft.data.synthetic.pretraining import Example, PretrainingMix
+from maskft.losses import IGNORED
+from maskft.models import load_base
+from maskft.pretrain_tiny import ANSWER_LENGTH, BLOCK_LENGTH, RECIPES, Recipe, ar_row, batches, dllm_row, pretrain_all
+
+QUESTION = Example("question", "Who is Ada Birch?", "the miner of the amber abbey")  # seven tokens with the end of turn
+AR, CONTROL, DLLM = RECIPES
+
+
+def restored(row, mask: int) -> list[int]:
+    """The ids of a row with its labels in the place of its masks."""
+    ids, labels = row
+    return [label if token == mask and label != IGNORED else token for token, label in zip(ids, labels, strict=True)]
+
+
+def test_an_ar_sample_supervises_answers_documents_and_what_is_asked_back(prompts):
+    rng, text = random.Random(0), "Ada Birch is the miner of the amber abbey."
+    ids, labels = ar_row(QUESTION, prompts, AR, rng)
+    answer = prompts.answer(QUESTION.answer)
+    assert ids == prompts.question(QUESTION.text) + answer
+    assert labels == [IGNORED] * (len(ids) - len(answer)) + answer
+    assert ar_row(Example("document", text), prompts, AR, rng) == (prompts.document(prompts.encode(text)),) * 2
+    ids, labels = ar_row(Example("demask", text), prompts, AR, rng)
+    target = prompts.encode(text) + prompts.answer("")
+    assert ids[-len(target) :] == labels[-len(target) :] == target
+    assert set(labels[: -len(target)]) == {IGNORED} and prompts.ids.mask in ids
+
+
+def test_a_dllm_document_is_masked_and_learned_where_it_is_masked(prompts):
+    text = prompts.document(prompts.encode("Ada Birch is the miner of the amber abbey."))
+    row = dllm_row(Example("document", prompts.decode(text)), prompts, replace(DLLM, mask_ratio=(0.5, 0.5)), random.Random(0))
+    assert restored(row, prompts.ids.mask) == text
+    assert [label != IGNORED for label in row[1]] == [token == prompts.ids.mask for token in row[0]]
+    assert 0 < row[0].count(prompts.ids.mask) < len(text) and row[0][0] == text[0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_dllm_question_shows_the_canvas_as_the_sampler_sees_it(prompts, seed):
+    """Finished blocks are there, the active block is masked in part and learned there, everything after it is masks."""
+    ids, labels = row = dllm_row(QUESTION, prompts, DLLM, random.Random(seed))
+    context = prompts.question(QUESTION.text)
+    answer = prompts.answer(QUESTION.answer)
+    full = answer + [prompts.ids.end] * (ANSWER_LENGTH - len(answer))
+    assert ids[: len(context)] == context and len(ids) == len(labels) == len(context) + ANSWER_LENGTH
+    canvas, canvas_labels = ids[len(context) :], labels[len(context) :]
+    learned = [position for position, label in enumerate(canvas_labels) if label != IGNORED]
+    blocks = {position // BLOCK_LENGTH for position in learned}
+    assert len(blocks) <= 1 and blocks <= {0, 1}  # the end of turn is in the second block
+    if blocks:
+        stop = BLOCK_LENGTH * (blocks.pop() + 1)
+        assert restored(row, prompts.ids.mask)[len(context) :][:stop] == full[:stop]
+        assert canvas[stop:] == [prompts.ids.mask] * (ANSWER_LENGTH - stop)
+
+
+def test_a_stream_has_its_number_of_steps_and_starts_with_a_burst(prompts):
+    """Bursts of 8 steps of 4 samples: the first 8 steps ask nothing, the next 8 ask about half of the time."""
+    recipe = replace(CONTROL, batch_size=4, mix=PretrainingMix(demask=0.0, burst=8))
+    stream = list(batches(recipe, prompts, 0, 19))
+    header = prompts.tokenizer.convert_tokens_to_ids("<|start_header_id|>")
+    asked = [int((batch["input_ids"] == header).any(dim=1).sum()) for batch in stream]
+    assert len(stream) == 19 and sum(asked[:8]) == 0 and 4 < sum(asked[8:16]) < 28 and sum(asked[16:]) == 0
+
+
+def test_the_command_makes_bases_that_load_and_tell_how_they_were_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain_tiny, "N_QUESTIONS", 2)
+    small = {"mix": PretrainingMix(demask=0.0), "mask_ratio": (0.2, 1.0), "batch_size": 2, "n_steps": 2}
+    recipes = (
+        Recipe(name="a", bidirectional=False, starts_from=None, **small),
+        Recipe(name="d", bidirectional=True, starts_from="a", **small),
+    )
+    pretrain_all(tmp_path, recipes=recipes)
+    for name, method in (("a", "ar"), ("d", "dllm")):
+        model, _ = load_base(str(tmp_path / name), method=method)
+        record = json.loads((tmp_path / name / "pretraining.json").read_text())
+        assert record["n_parameters"] == sum(p.numel() for p in model.parameters())
+        assert record["log"][-1]["step"] == 2 and len(record["accuracy_on_its_own_world"]) == 12
+    again = tmp_path / "again"
+    pretrain_all(again, recipes=recipes[:1])
+    first, second = (load_base(str(folder / "a"), method="ar")[0].state_dict() for folder in (tmp_path, again))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    with pytest.raises(ValueError, match="starts from a, which is not in"):
+        pretrain_all(tmp_path / "nowhere", recipes=recipes[1:])
