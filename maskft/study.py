@@ -15,7 +15,7 @@ from .data import DATASETS, load_corpus
 from .launch import ensure as launch_missing
 from .models import revision_of
 from .paper import METHODS
-from .runs import RecordStore, RunConfig, RunStore, Store, pack_records, read_metrics
+from .runs import RecordStore, RunConfig, RunStore, Store, best_step, pack_records, read_metrics, steps_to_pack
 from .scales import Scale, get_scale
 
 # Table 3: "The paraphrases used for the Wiki dataset are the same-order paraphrase set."
@@ -194,7 +194,14 @@ class Study:
         """Write the records of freshly trained runs beside the tables, small enough to be committed."""
         if isinstance(self.store, RecordStore):
             return []
-        return pack_records(self.configs, [self.store], self.scale.records, with_texts=self.scale.source == "synthetic")
+
+        def keep(config: RunConfig, metrics: list[dict]) -> set[int]:
+            # Of rates that were tried and not chosen, the answers at the best checkpoint are enough.
+            is_chosen = config.learning_rate == self.scale.learning_rates[config.method]
+            return steps_to_pack(config, metrics) if is_chosen else {best_step(config, metrics)}
+
+        with_texts = self.scale.source == "synthetic"
+        return pack_records(self.configs, [self.store], self.scale.records, with_texts=with_texts, keep=keep)
 
 
 def open_study(exhibit: str, scale: str, seeds: Sequence[int], world_seed: int, from_records: bool) -> Study:

@@ -13,6 +13,7 @@ from maskft.cli import main
         (["reproduce", "table3", "--seeds", "0"], "at least 1"),
         (["train", "table7"], "table3, figure2, sweep"),
         (["pretrain-tiny", "--steps", "2"], "must lie in"),
+        (["pretrain-tiny", "tiny-arr"], "tiny-ar, tiny-ar-no-demask, tiny-dllm"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_what_is_allowed(arguments, expected, capsys):

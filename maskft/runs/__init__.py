@@ -36,11 +36,13 @@ from maskft.runs.files import (
 )
 from maskft.runs.records import (
     CONFIG_COLUMNS,
+    best_step,
     find_store,
     pack_records,
     read_generations,
     read_metrics,
     steps_to_keep,
+    steps_to_pack,
 )
 from maskft.runs.store import RecordStore, RunStore, Store
 
@@ -58,11 +60,13 @@ __all__ = [
     "RunConfig",
     "RunStore",
     "Store",
+    "best_step",
     "find_store",
     "pack_records",
     "read_generations",
     "read_metrics",
     "read_record",
     "steps_to_keep",
+    "steps_to_pack",
     "write_atomically",
 ]

@@ -71,7 +71,8 @@ def read_generations(
     return _read_long(stores, configs, "generations", GENERATION_FIELDS, allow_missing)
 
 
-def _best_step(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> int:
+def best_step(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> int:
+    """The step with the best total accuracy (Appendix A.4)."""
     # Not at the top: it loads scipy, which is slow, and only packing needs it.
     from maskft.metrics import pick_best_step, total_accuracy
 
@@ -84,12 +85,12 @@ def _best_step(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> int:
 
 def steps_to_keep(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> set[int]:
     """The steps whose generations a run keeps: the first, the two after it, the best (Appendix A.4) and the last."""
-    return {*config.eval_steps[:3], config.total_steps, _best_step(config, metrics)}
+    return {*config.eval_steps[:3], config.total_steps, best_step(config, metrics)}
 
 
 def steps_to_pack(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> set[int]:
     """The steps whose generations a record keeps: those of `steps_to_keep` for seed 0, the best alone for other seeds."""
-    return steps_to_keep(config, metrics) if config.seed == 0 else {_best_step(config, metrics)}
+    return steps_to_keep(config, metrics) if config.seed == 0 else {best_step(config, metrics)}
 
 
 def pack_records(
