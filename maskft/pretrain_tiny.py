@@ -1,10 +1,10 @@
-"""Make the tiny bases: one tokenizer, an AR base, a control AR base, and a dLLM base adapted from the AR one.
+"""Make the tiny bases: one tokenizer, an AR base, a control AR base, and a dLLM base adapted from the control.
 
 ``maskft pretrain-tiny`` runs it; the result is shipped in ``assets/``, with the record of how it was made. The bases learn
 from ``data.synthetic.pretraining`` alone: other people and events than those of any fine-tuning set.
 
-The dLLM base starts from the AR base's weights, attends to both sides and learns to fill masks; from scratch it would need
-many times the steps. Its questions are answered on a canvas of masks as long as the sampler's, filled behind the answer
+The dLLM base starts from the control base's weights, attends to both sides and learns to fill masks; from scratch it
+would need many times the steps. Its questions are answered on a canvas of masks as long as the sampler's, filled behind the answer
 with end tokens that are learned too, as LLaDA does (otherwise it would never end an answer).
 
 How good a base is for fine-tuning shows before any fine-tuning, in its answers about newcomers, who were told and never

@@ -21,7 +21,7 @@ from .world import Biography, Event, Person, event_keys, sample_biographies, sam
 
 Thing = Person | Biography | Event
 N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 240, 160, 120
-N_TEXTS = 40  # of a known person, or of a biography or event that is told in all kinds of ways
+N_TEXTS = 40  # of an event, or of a biography that is told in all kinds of ways
 
 
 @dataclass(frozen=True)

@@ -46,29 +46,18 @@ SEATS = {
 }
 
 
-class _Deck:
-    """Words in random order, each once before any comes again: in the originals hardly a name occurs twice."""
-
-    def __init__(self, rng: random.Random, cards: Collection[str]):
-        self.rng, self.cards, self.left = rng, list(cards), []
-
-    def draw(self) -> str:
-        if not self.left:
-            self.left = self.rng.sample(self.cards, len(self.cards))
-        return self.left.pop()
-
-
 class _Decks(dict):
-    """A deck for each list of words, by what it is drawn for."""
+    """By purpose, words in random order, each once before any comes again: in the originals hardly a name occurs twice."""
 
     def __init__(self, rng: random.Random):
         super().__init__()
         self.rng = rng
 
     def draw(self, purpose: str, cards: Collection[str]) -> str:
-        if purpose not in self:
-            self[purpose] = _Deck(self.rng, cards)
-        return self[purpose].draw()
+        left = self.setdefault(purpose, [])
+        if not left:
+            left += self.rng.sample(list(cards), len(cards))
+        return left.pop()
 
 
 def _distinct(rng: random.Random, draw, count: int, avoid: Collection[str], keys) -> list:
