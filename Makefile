@@ -13,7 +13,7 @@ reproduce: $(VENV)/.installed  ## train what is missing, build every table and f
 	$(BIN)/maskft reproduce table3 figure2 --scale $(SCALE) --seeds $(SEEDS) --world-seed $(WORLD_SEED)
 
 figures: $(VENV)/.installed  ## redraw from the committed records, train nothing
-	$(BIN)/maskft reproduce table3 figure2 sweep --scale $(SCALE) --from-records
+	$(BIN)/maskft reproduce table3 figure2 figure5 --scale $(SCALE) --from-records
 
 test: $(VENV)/.installed-test  ## what CI runs
 	$(BIN)/ruff check maskft tests

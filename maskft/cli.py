@@ -21,18 +21,18 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     reproduce = commands.add_parser("reproduce", help="train what is missing and build tables and figures")
-    reproduce.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="table3, figure2")
+    reproduce.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2")
     _add_study_options(reproduce)
     reproduce.add_argument("--workers", type=int, default=None, help="training processes side by side (default: cores)")
     reproduce.add_argument("--from-records", action="store_true", help="redraw from the committed records, train nothing")
 
     train = commands.add_parser("train", help="train the runs of an exhibit, build nothing")
-    train.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="table3, figure2, sweep")
+    train.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2")
     _add_study_options(train)
     train.add_argument("--workers", type=int, default=None, help="training processes side by side (default: cores)")
 
     status = commands.add_parser("status", help="which runs of an exhibit are there")
-    status.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="table3, figure2, sweep")
+    status.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2")
     _add_study_options(status)
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
 

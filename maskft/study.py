@@ -4,7 +4,7 @@ A run is a ``RunConfig`` built here from a ``Scale``; what a scale does not say 
 the paper's or the release's (Appendix A.4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,10 @@ from .scales import Scale, get_scale
 TABLE3_PARAPHRASES = ("none", "same_order")
 # Figure 2: "we average across 4 random seed for the dLLM and masked AR on NameDescription and Biography Datasets"
 N_PAPER_SEEDS = 4
+# Section 7 and Figure 4. A dLLM cannot train at 0, where nothing is masked.
+FIXED_RATIOS = {"dllm": (0.25, 0.5, 0.75, 1.0), "masked_ar": (0.0, 0.25, 0.5, 0.75, 1.0)}
+
+Runs = Callable[[Scale, Sequence[int], int], list[RunConfig]]
 
 
 @cache
@@ -101,10 +105,75 @@ def control_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> lis
     ]
 
 
+def table1_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
+    """AR on NameDescription and Biography, without paraphrases and with them (Table 1)."""
+    return [run for run in table3_runs(scale, seeds, world_seed) if run.method == "ar" and run.dataset != "wiki"]
+
+
+def table2_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
+    """AR on Wiki, without paraphrases, with same-order and with permute-order ones (Table 2)."""
+    return [
+        make_run(scale, "ar", "wiki", paraphrases, seed=seed, world_seed=world_seed)
+        for seed in seeds
+        for paraphrases in ("none", "same_order", "permute_order")
+    ]
+
+
+def fixed_ratio_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
+    """dLLM and masked AR on NameDescription with fixed mask ratios, beside the random one (Figure 4)."""
+    return [
+        make_run(scale, method, "name_description", "none", seed=seed, world_seed=world_seed, **change)
+        for seed in seeds
+        for method, ratios in FIXED_RATIOS.items()
+        for change in [{}, *({"mask_ratio": (ratio, ratio)} for ratio in ratios)]
+    ]
+
+
 def sweep_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
     """The learning-rate sweep on NameDescription with paraphrases, the same grid for every method (Figure 5)."""
     runs = [make_run(scale, m, "name_description", "same_order", seed=s, world_seed=world_seed) for s in seeds for m in METHODS]
     return [replace(run, learning_rate=rate) for run in runs for rate in scale.sweep]
+
+
+def random_token_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
+    """Masked AR with random tokens for the masked copy, beside masked AR and plain AR (Figure 9)."""
+    controls = [
+        make_run(scale, "masked_ar", dataset, paraphrases, seed=seed, world_seed=world_seed, corruption="random_token")
+        for seed in seeds
+        for dataset in DATASETS
+        for paraphrases in TABLE3_PARAPHRASES
+    ]
+    return controls + [run for run in table3_runs(scale, seeds, world_seed) if run.method != "dllm"]
+
+
+def _of_method(method: str) -> Runs:
+    return lambda *a: [run for run in table3_runs(*a) if run.method == method and run.dataset != "wiki"]
+
+
+def _all_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
+    """The runs of every other exhibit."""
+    parts = (table3_runs, control_runs, table2_runs, fixed_ratio_runs, sweep_runs, random_token_runs)
+    return list(dict.fromkeys(run for part in parts for run in part(scale, seeds, world_seed)))
+
+
+# What the paper calls its exhibits, and two of ours. Most share their runs. Figure 3 is about a prompt and has none.
+EXHIBITS: dict[str, Runs] = {
+    "table1": table1_runs,
+    "table2": table2_runs,
+    "table3": lambda *a: table3_runs(*a) + control_runs(*a),
+    "table4": table3_runs,
+    "figure1": table3_runs,
+    "figure2": table3_runs,
+    "figure4": fixed_ratio_runs,
+    "figure5": sweep_runs,
+    "figure6": table3_runs,
+    "figure7": _of_method("dllm"),
+    "figure8": _of_method("masked_ar"),
+    "figure9": random_token_runs,
+    "examples": table3_runs,
+    "explore_generations": table3_runs,
+    "claims": _all_runs,
+}
 
 
 def exhibit_runs(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
@@ -113,15 +182,10 @@ def exhibit_runs(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: i
     Raises:
         ValueError: If the exhibit is unknown, or a seed is negative or given twice.
     """
-    exhibits = {
-        "table3": lambda *a: table3_runs(*a) + control_runs(*a),
-        "figure2": table3_runs,
-        "sweep": sweep_runs,
-    }
-    if exhibit not in exhibits:
-        raise ValueError(f"exhibit {exhibit!r} is not one of {', '.join(exhibits)}")
+    if exhibit not in EXHIBITS:
+        raise ValueError(f"exhibit {exhibit!r} is not one of {', '.join(EXHIBITS)}")
     check_seeds(seeds)
-    return exhibits[exhibit](scale, list(seeds), world_seed)
+    return EXHIBITS[exhibit](scale, list(seeds), world_seed)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
@@ -208,7 +272,7 @@ def open_study(exhibit: str, scale: str, seeds: Sequence[int], world_seed: int, 
     """The runs of an exhibit, trained where they are missing, or read from the committed records.
 
     Args:
-        exhibit: ``table3``, ``figure2`` or ``sweep``.
+        exhibit: One of ``EXHIBITS``.
         scale: Name of the scale.
         seeds: Run seeds. Records hold their own: from them, every committed seed is read.
         world_seed: Which synthetic world.

@@ -31,7 +31,9 @@ from_records = True  # True: read the committed records; False: train what is mi
 # %%
 from maskft.claims import check_claims, claims_table, write_claims
 from maskft.notebooks import open_study, provenance
-from maskft.tables import display_table3, table3, versus_paper, write_table, write_table3
+from maskft.tables import LAYOUTS, accuracy_table, display_table, versus_paper, write_accuracy_table, write_table
+
+layout = LAYOUTS["table3"]
 
 # %% [markdown]
 # ## The runs
@@ -46,7 +48,7 @@ study = open_study("table3", scale, seeds, world_seed, from_records)
 
 # %% tags=["nbval-check-output"]
 main = study.metrics[~study.is_control]
-print(display_table3(table3(main)).to_string(index=False))
+print(display_table(layout, accuracy_table(layout, main)).to_string(index=False))
 
 # %% [markdown]
 # ## Paper against obtained
@@ -71,7 +73,7 @@ print(claims_table(claims)[["name", "verdict", "failing"]].to_string(index=False
 
 # %% tags=["nbval-ignore-output"]
 origin = provenance("table3", study)
-write_table3(main, study.scale.tables, origin)
+write_accuracy_table(layout, main, study.scale.tables, origin)
 if control is not None:
     write_table(control[control.n_seeds > 0], study.scale.tables, "table3_control_vs_paper", origin)
 write_claims(claims, study.scale.tables / "claims.json")

@@ -6,8 +6,8 @@ import math
 import pandas as pd
 import pytest
 
-from maskft import claims
-from maskft.claims import CLAIMS, Claim, Quantity, Threshold, check_claims, claims_table, judge, write_claims
+from maskft.claims import CLAIMS, Claim, Quantity, Threshold, accuracy, check_claims, claims_table, judge, write_claims
+from maskft.claims.judge import register
 from maskft.paper import TABLE3
 
 NAMES = [
@@ -116,7 +116,7 @@ def test_a_claim_carries_paper_obtained_threshold_and_the_fewest_seeds():
 
 
 def test_thresholds_stand_where_they_were_committed():
-    bounds = {name: value.value for name, value in vars(claims).items() if isinstance(value, Threshold)}
+    bounds = {name: value.value for name, value in vars(accuracy).items() if isinstance(value, Threshold)}
     assert bounds == {
         "UNKNOWN": 0.10,
         "REVERSAL_CURSE": 0.10,
@@ -127,7 +127,7 @@ def test_thresholds_stand_where_they_were_committed():
         "WIKI_FORWARD_LIFT": 0.0,
         "WIKI_LIFT_EXCESS": 0.0,
     }
-    assert claims.WIKI_LIFT_RATIO == 2.0
+    assert accuracy.WIKI_LIFT_RATIO == 2.0
 
 
 def test_binary_fractions_do_not_move_a_threshold():
@@ -140,7 +140,7 @@ def test_another_claim_needs_one_function():
     cell = ("wiki", "dllm", "none", "forward")
     try:
 
-        @claims.register
+        @register
         def wiki_is_learnt(frame, scale, control=None):
             bound = Threshold("accuracy", "at least", 0.9, "0.908 (Table 3)")
             return judge("wiki_is_learnt", "It is.", "Table 3", [Quantity("q", (cell,), float, bound)], frame, scale)

@@ -11,7 +11,7 @@ from maskft.cli import main
         (["reproduce", "tabel3"], "table3"),
         (["reproduce", "table3", "--scale", "tony"], "tiny, paper"),
         (["reproduce", "table3", "--seeds", "0"], "at least 1"),
-        (["train", "table7"], "table3, figure2, sweep"),
+        (["train", "table7"], "table1, table2, table3"),
         (["pretrain-tiny", "--steps", "2"], "must lie in"),
         (["pretrain-tiny", "tiny-arr"], "tiny-ar, tiny-ar-no-demask, tiny-dllm"),
     ],

@@ -12,9 +12,8 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from maskft import plots
 from maskft.paper import CATEGORIES, METHODS
-from maskft.plots import direction_curves, figure2, figure2_tokens, save_figure
+from maskft.plots import direction_curves, figure2, figure2_tokens, save_figure, style
 from maskft.provenance import Provenance
 
 PROVENANCE = Provenance("figure2", {"scale": "tiny"}, ["a"], "make figures", commit="0123abc")
@@ -56,7 +55,7 @@ def bold(axes, method, kind):
     return [
         line
         for line in axes.lines
-        if line.get_color() == plots.METHOD_COLORS[method]
+        if line.get_color() == style.METHOD_COLORS[method]
         and line.get_linewidth() > 1
         and line.is_dashed() == (kind != "none")
     ]
@@ -136,7 +135,7 @@ def test_permute_order_is_drawn_only_when_asked_for():
     extra = frame.query("paraphrases == 'none'")
     frame = pd.concat([frame, extra.assign(paraphrases="permute_order", run_id="p-" + extra.run_id)])
     assert len(figure2(frame).axes[0].lines) == 6
-    assert len(figure2(frame, paraphrases=tuple(plots.LINE_STYLES)).axes[0].lines) == 9
+    assert len(figure2(frame, paraphrases=tuple(style.LINE_STYLES)).axes[0].lines) == 9
 
 
 def test_a_figure_redrawn_is_the_same_bytes(tmp_path):
@@ -170,6 +169,6 @@ def test_in_print_the_figure_is_5_5_inches_wide_with_text_of_6_5_points_and_no_o
 
 
 def test_every_method_and_kind_has_its_own_look():
-    assert set(plots.METHOD_COLORS) == set(plots.METHOD_LABELS) == set(METHODS)
-    assert len(set(plots.METHOD_COLORS.values())) == 3 and len(set(map(str, plots.LINE_STYLES.values()))) == 3
-    assert plots.LINE_STYLES["none"] == ""  # solid
+    assert set(style.METHOD_COLORS) == set(style.METHOD_LABELS) == set(METHODS)
+    assert len(set(style.METHOD_COLORS.values())) == 3 and len(set(map(str, style.LINE_STYLES.values()))) == 3
+    assert style.LINE_STYLES["none"] == ""  # solid

@@ -8,7 +8,16 @@ from maskft import study
 from maskft.paper import PAPER_SETTINGS
 from maskft.runs import RunStore, pack_records
 from maskft.scales import PAPER, SCALES, TINY, get_scale
-from maskft.study import check_seeds, control_runs, exhibit_runs, make_run, open_study, sweep_runs, table3_runs
+from maskft.study import (
+    EXHIBITS,
+    check_seeds,
+    control_runs,
+    exhibit_runs,
+    make_run,
+    open_study,
+    sweep_runs,
+    table3_runs,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +97,7 @@ def test_seeds_that_are_not_distinct_whole_numbers_are_refused(seeds):
 
 
 def test_unknown_exhibits_and_scales_name_what_there_is():
-    with pytest.raises(ValueError, match="table3, figure2, sweep"):
+    with pytest.raises(ValueError, match="table1, table2, table3"):
         exhibit_runs("table9", TINY, [0])
     with pytest.raises(ValueError, match="tiny, paper"):
         get_scale("huge")
@@ -128,3 +137,28 @@ def test_records_are_read_for_every_committed_seed_and_a_missing_cell_is_named(t
     (tmp_path / "records" / f"{runs[18].run_id}.jsonl").unlink()
     with pytest.raises(LookupError, match=runs[0].run_id):
         open_study("table3", "tiny", [0], 0, True)
+
+
+def test_figure_4_trains_each_fixed_ratio_of_each_method_beside_the_random_one():
+    runs = exhibit_runs("figure4", TINY, [0, 1])
+    ratios = {m: sorted({run.mask_ratio for run in runs if run.method == m}) for m in ("dllm", "masked_ar")}
+    fixed = [(0.25, 0.25), (0.5, 0.5), (0.75, 0.75), (1.0, 1.0)]
+    assert ratios == {"dllm": sorted([(0.05, 0.95), *fixed]), "masked_ar": sorted([(0.0, 0.0), (0.05, 0.95), *fixed])}
+    assert {(run.dataset, run.paraphrases) for run in runs} == {("name_description", "none")} and len(runs) == 2 * 11
+
+
+def test_figure_9_has_the_control_beside_masked_and_plain_ar_on_every_data_set():
+    runs = exhibit_runs("figure9", TINY, [0])
+    arms = {(run.method, run.corruption) for run in runs}
+    assert arms == {("ar", "mask"), ("masked_ar", "mask"), ("masked_ar", "random_token")} and len(runs) == 3 * 3 * 2
+
+
+def test_exhibits_share_their_runs():
+    """Tables 1, 3, 4 and Figures 1, 2, 6 to 8 are views of one set; `claims` needs every run there is."""
+    shared = set(table3_runs(TINY, [0]))
+    for exhibit in ("table1", "table4", "figure1", "figure2", "figure6", "figure7", "figure8", "examples"):
+        assert set(exhibit_runs(exhibit, TINY, [0])) <= shared, exhibit
+    assert set(exhibit_runs("table2", TINY, [0])) - shared == {make_run(TINY, "ar", "wiki", "permute_order")}
+    everything = exhibit_runs("claims", TINY, [0])
+    assert all(set(exhibit_runs(e, TINY, [0])) <= set(everything) for e in EXHIBITS)
+    assert len(everything) == len(set(everything))

@@ -3,26 +3,29 @@
 import json
 import math
 import statistics
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from maskft import tables
 from maskft.paper import BEFORE, CATEGORIES, DATASETS, METHODS, PUBLISHED_ACCURACY, TABLE3
 from maskft.provenance import Provenance
 from maskft.runs import write_atomically
 from maskft.tables import (
+    LAYOUTS,
+    accuracy_table,
     before_fine_tuning,
     best_checkpoints,
-    display_table3,
+    display_table,
     last_checkpoints,
     learning_rate_sweep,
     summarise,
-    table3,
     versus_paper,
+    write_accuracy_table,
     write_table,
-    write_table3,
 )
+
+TABLE3_LAYOUT = LAYOUTS["table3"]
 
 PROVENANCE = Provenance("table3", {"scale": "tiny", "seeds": 2}, ["b", "a"], "make reproduce", commit="0123abc")
 
@@ -176,11 +179,11 @@ def test_the_order_of_rows_does_not_depend_on_the_order_of_the_records():
     frame = study()
     shuffled = frame.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(versus_paper(frame), versus_paper(shuffled))
-    pd.testing.assert_frame_equal(table3(frame), table3(shuffled))
+    pd.testing.assert_frame_equal(accuracy_table(TABLE3_LAYOUT, frame), accuracy_table(TABLE3_LAYOUT, shuffled))
 
 
 def test_table3_has_the_paper_s_rows_and_reads_the_chosen_checkpoint():
-    best, last = table3(study()), table3(study(), "last")
+    best, last = accuracy_table(TABLE3_LAYOUT, study()), accuracy_table(TABLE3_LAYOUT, study(), "last")
     assert best["row"].tolist() == [
         "arLLM before fine-tuning",
         "dLLM before fine-tuning",
@@ -193,13 +196,13 @@ def test_table3_has_the_paper_s_rows_and_reads_the_chosen_checkpoint():
     ]
     assert best["wiki/forward"].tolist() == pytest.approx([0.05] * 2 + [0.85] * 6)
     assert last["wiki/forward"].tolist() == pytest.approx([0.05] * 2 + [0.5] * 6)
-    assert table3(study(), metric="rouge1_recall")["wiki/forward"].iloc[2] == pytest.approx(0.86)
+    assert accuracy_table(TABLE3_LAYOUT, study(), metric="rouge1_recall")["wiki/forward"].iloc[2] == pytest.approx(0.86)
 
 
 def test_a_reader_sees_mean_and_spread_or_the_mean_alone_or_a_dash():
     """Seeds 0.8 and 0.9: mean 0.85, deviation 0.1 / sqrt(2) = 0.0707."""
     frame = pd.concat([study((0, 1))[lambda f: f.dataset != "wiki"], study((0,))[lambda f: f.dataset == "wiki"]])
-    shown = display_table3(table3(frame[frame.method != "dllm"]))
+    shown = display_table(TABLE3_LAYOUT, accuracy_table(TABLE3_LAYOUT, frame[frame.method != "dllm"]))
     row = shown.iloc[2]
     assert row["NameDescription", "N2D-fwd"] == "0.850 ± 0.07"
     assert row["Wiki", "Bwd"] == "0.800"
@@ -208,8 +211,8 @@ def test_a_reader_sees_mean_and_spread_or_the_mean_alone_or_a_dash():
 
 
 def test_files_are_the_same_bytes_each_time_and_read_back_as_numbers(tmp_path):
-    first = write_table3(study(), tmp_path / "a", PROVENANCE)
-    write_table3(study().sample(frac=1, random_state=1), tmp_path / "b", PROVENANCE)
+    first = write_accuracy_table(TABLE3_LAYOUT, study(), tmp_path / "a", PROVENANCE)
+    write_accuracy_table(TABLE3_LAYOUT, study().sample(frac=1, random_state=1), tmp_path / "b", PROVENANCE)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == sorted(
         f"{name}.{suffix}"
@@ -226,12 +229,12 @@ def test_files_are_the_same_bytes_each_time_and_read_back_as_numbers(tmp_path):
 
 
 def test_one_seed_leaves_the_spread_empty_in_the_record(tmp_path):
-    paths = write_table3(study(seeds=(0,)), tmp_path, PROVENANCE)
+    paths = write_accuracy_table(TABLE3_LAYOUT, study(seeds=(0,)), tmp_path, PROVENANCE)
     assert paths["table3_vs_paper"].read_text().splitlines()[1].endswith("0.0720,0.0500,,1")
 
 
 def test_markdown_and_latex_hold_the_cells_and_say_how_checkpoints_were_chosen(tmp_path):
-    write_table3(study(), tmp_path, PROVENANCE)
+    write_accuracy_table(TABLE3_LAYOUT, study(), tmp_path, PROVENANCE)
     markdown = (tmp_path / "table3.md").read_text()
     assert "| Masked arLLM w/o paraphrases" in markdown and "0.850 ± 0.07" in markdown and "optimistic" in markdown
     assert "last checkpoint" in (tmp_path / "table3_last.md").read_text()
@@ -251,7 +254,7 @@ def test_a_sidecar_says_where_the_files_come_from(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
     path = write_atomically(tmp_path / "new" / "file", b"old")
-    monkeypatch.setattr(tables.Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("disk")))
+    monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old" and [p.name for p in path.parent.iterdir()] == ["file"]
@@ -263,3 +266,15 @@ def test_a_frame_of_masked_ar_alone_has_no_row_before_and_leaves_the_rest_empty(
     tidy = versus_paper(frame)
     assert tidy.obtained.notna().sum() == (4 + 2) * 3 and len(tidy) == 64 * 3
     assert set(tidy[tidy.obtained.notna()].paraphrases) == {"none"}
+
+
+def test_tables_1_and_2_hold_the_paper_s_rows_and_no_others():
+    """The study has arms of all methods; Table 2 names its paraphrases by their order."""
+    frame = pd.concat([study(), pd.DataFrame(run("wiki", "ar", "permute_order", 0, {0: 0.05, 5: 0.6}))])
+    first, second = (accuracy_table(LAYOUTS[name], frame) for name in ("table1", "table2"))
+    assert first["row"].tolist() == ["arLLM before fine-tuning", "arLLM w/o paraphrases", "arLLM w paraphrases"]
+    assert not [column for column in first if column.startswith("wiki")]
+    assert second["row"].tolist()[2:] == ["arLLM w same-order paraphrases", "arLLM w permute-order paraphrases"]
+    assert second["wiki/backward"].tolist() == pytest.approx([0.05, 0.85, 0.85, 0.6])
+    published = versus_paper(frame, published=LAYOUTS["table2"].published)
+    assert len(published) == 4 * 2 * 3 and set(published.method) == {"ar"}

@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # The learning rates: a sweep on NameDescription with paraphrases
+# # Figure 5: the learning-rate sweep on NameDescription with paraphrases
 #
 # As in the paper (Figure 5), rates are chosen on NameDescription with paraphrases and then used everywhere. Every method
 # gets the same five rates and one run for each. Totals less than 0.01 apart are no difference on 480 questions; of such
@@ -33,7 +33,7 @@ from maskft.tables import learning_rate_sweep, write_table
 # Every missing run is trained by the `accelerate launch` command printed here, in worker processes outside this kernel.
 
 # %% tags=["nbval-ignore-output"]
-study = open_study("sweep", scale, seeds, world_seed, from_records)
+study = open_study("figure5", scale, seeds, world_seed, from_records)
 
 # %% [markdown]
 # ## Total accuracy at the best checkpoint
@@ -50,5 +50,5 @@ print(sweep.to_string(index=False, float_format="%.3f"))
 # ## Files
 
 # %% tags=["nbval-ignore-output"]
-write_table(sweep, study.scale.tables, "sweep", provenance("sweep", study))
+write_table(sweep, study.scale.tables, "figure5", provenance("figure5", study))
 study.pack()
