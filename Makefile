@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 reproduce: $(VENV)/.installed  ## train what is missing, build every table and figure
-	$(BIN)/maskft reproduce table3 figure2 --scale $(SCALE) --seeds $(SEEDS) --world-seed $(WORLD_SEED)
+	$(BIN)/maskft reproduce all --scale $(SCALE) --seeds $(SEEDS) --world-seed $(WORLD_SEED)
 
 figures: $(VENV)/.installed  ## redraw from the committed records, train nothing
-	$(BIN)/maskft reproduce table3 figure2 figure5 --scale $(SCALE) --from-records
+	$(BIN)/maskft reproduce all --scale $(SCALE) --from-records
 
 test: $(VENV)/.installed-test  ## what CI runs
 	$(BIN)/ruff check maskft tests

@@ -21,18 +21,18 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     reproduce = commands.add_parser("reproduce", help="train what is missing and build tables and figures")
-    reproduce.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2")
+    reproduce.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(reproduce)
     reproduce.add_argument("--workers", type=int, default=None, help="training processes side by side (default: cores)")
     reproduce.add_argument("--from-records", action="store_true", help="redraw from the committed records, train nothing")
 
     train = commands.add_parser("train", help="train the runs of an exhibit, build nothing")
-    train.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2")
+    train.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(train)
     train.add_argument("--workers", type=int, default=None, help="training processes side by side (default: cores)")
 
     status = commands.add_parser("status", help="which runs of an exhibit are there")
-    status.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2")
+    status.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(status)
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
 
@@ -57,6 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _exhibits(options: argparse.Namespace) -> list[str]:
+    from .study import EXHIBITS
+
+    return list(EXHIBITS) if options.exhibits == ["all"] else options.exhibits
+
+
 def _runs(options: argparse.Namespace):
     from .scales import get_scale
     from .study import exhibit_runs
@@ -65,7 +71,7 @@ def _runs(options: argparse.Namespace):
         raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
     scale = get_scale(options.scale)
     runs = [
-        run for exhibit in options.exhibits
+        run for exhibit in _exhibits(options)
         for run in exhibit_runs(exhibit, scale, range(options.seeds), options.world_seed)
     ]  # fmt: skip
     return scale, list(dict.fromkeys(runs))
@@ -76,7 +82,8 @@ def _reproduce(options: argparse.Namespace) -> int:
     from .scales import get_scale
     from .study import ensure
 
-    if unknown := [exhibit for exhibit in options.exhibits if not (NOTEBOOKS / f"{exhibit}.py").is_file()]:
+    exhibits = _exhibits(options)
+    if unknown := [exhibit for exhibit in exhibits if not (NOTEBOOKS / f"{exhibit}.py").is_file()]:
         known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.py")))
         raise ValueError(f"no notebook makes {', '.join(unknown)}; there are {known}")
     scale = get_scale(options.scale)
@@ -90,7 +97,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         "world_seed": options.world_seed,
         "from_records": options.from_records,
     }
-    for exhibit in options.exhibits:
+    for exhibit in exhibits:
         print(f"notebook {exhibit}", flush=True)
         print(f"  {run_notebook(exhibit, parameters)}", flush=True)
     print(f"tables in {scale.tables}\nfigures in {scale.figures}")

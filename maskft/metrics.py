@@ -212,4 +212,9 @@ def fit_convergence(
             )
             fits.append((float(np.sum((curve(x / scale, a, k) - y) ** 2)), a, k, np.sqrt(np.diag(covariance))))
     _, a, k, (stderr_a, stderr_k) = min(fits, key=lambda fit: fit[0])
+    # Two cases whose covariance looks better than it is.
+    if a > 9.99:  # stopped at its bound, not where the points put it
+        stderr_a = stderr_k = math.inf
+    if math.exp(-k * x.min() / scale) < 1e-6:  # no point feels k any more, and curve_fit's pseudo-inverse says error 0
+        stderr_k = math.inf
     return float(a), float(k / scale), float(stderr_a), float(stderr_k / scale)

@@ -20,6 +20,7 @@ from .scales import REPOSITORY
 from .study import Study, open_study
 
 NOTEBOOKS = REPOSITORY / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 __all__ = ["NOTEBOOKS", "check_parameters", "open_study", "parameters_of", "provenance", "run_notebook"]
 
@@ -106,14 +107,16 @@ def _is_whole(path: Path) -> bool:
 def _strip_run_details(path: Path) -> None:
     """Drop what belongs to this execution alone, so that the same runs give the same notebook on every machine.
 
-    Times, and the standard error: libraries warn there with paths of the machine.
+    Times, and the standard error: libraries warn there with paths of the machine. Widgets, which only a kernel can show
+    and which have new ids every time.
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
     for number, cell in enumerate(notebook.cells):
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         cell["id"] = f"cell-{number}"
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
     nbformat.write(notebook, path)

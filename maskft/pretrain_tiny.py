@@ -35,7 +35,7 @@ from .models import prompts_for
 from .prompts import Prompts
 from .samplers import generate_ar, generate_diffusion
 
-ANSWER_LENGTH, BLOCK_LENGTH = 16, 4  # the sampler's canvas at the tiny scale
+BLOCK_LENGTH = 4  # of the sampler at the tiny scale
 N_WARMUP = 30  # optimizer steps
 POOL = 8  # batches that are drawn at once and sorted by length
 N_QUESTIONS = 60  # of a kind and direction, to tell how good a base is
@@ -52,6 +52,7 @@ class Recipe:
         starts_from: The base whose weights it takes; None for random ones.
         n_steps: Optimizer steps.
         mix: What the stream is made of.
+        answer_length: Tokens that an answer may take; the sampler's canvas for a dLLM.
         mask_ratio: Range of the share of a document's tokens that is masked. Higher than in fine-tuning: what is copied
             teaches a base nothing.
         learning_rate: After the warmup, and until nobody comes or goes; from there it falls to a tenth.
@@ -64,6 +65,7 @@ class Recipe:
     n_steps: int
     mix: PretrainingMix
     mask_ratio: tuple[float, float]
+    answer_length: int = 96
     learning_rate: float = 3e-3
     batch_size: int = 32
 
@@ -71,7 +73,7 @@ class Recipe:
 RECIPES = (
     Recipe("tiny-ar", False, None, 4000, PretrainingMix(), (0.3, 1.0)),
     Recipe("tiny-ar-no-demask", False, None, 4000, PretrainingMix(demask=0.0), (0.3, 1.0)),
-    Recipe("tiny-dllm", True, "tiny-ar-no-demask", 5500, PretrainingMix(demask=0.0, reread=("document",)), (0.2, 1.0)),
+    Recipe("tiny-dllm", True, "tiny-ar-no-demask", 5500, PretrainingMix(demask=0.0, reread=("document",), longest_answer=22), (0.2, 1.0), 32),
 )
 
 
@@ -134,11 +136,11 @@ def dllm_row(example: Example, prompts: Prompts, recipe: Recipe, rng: random.Ran
     n_blocks = math.ceil(len(target) / BLOCK_LENGTH)
     start = BLOCK_LENGTH * rng.randrange(n_blocks)
     stop = start + BLOCK_LENGTH
-    target = target + [prompts.ids.end] * (ANSWER_LENGTH - len(target))
+    target = target + [prompts.ids.end] * (recipe.answer_length - len(target))
     ratio = rng.choice([1.0, rng.uniform(0.1, 1.0)])
     block, block_labels = _masked(target[start:stop], prompts.ids.mask, ratio, rng)
-    canvas = target[:start] + block + [prompts.ids.mask] * (ANSWER_LENGTH - stop)
-    return context + canvas, [IGNORED] * (len(context) + start) + block_labels + [IGNORED] * (ANSWER_LENGTH - stop)
+    canvas = target[:start] + block + [prompts.ids.mask] * (recipe.answer_length - stop)
+    return context + canvas, [IGNORED] * (len(context) + start) + block_labels + [IGNORED] * (recipe.answer_length - stop)
 
 
 def batches(recipe: Recipe, prompts: Prompts, seed: int, n_steps: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -200,13 +202,13 @@ def pretrain(model: LlamaForCausalLM, prompts: Prompts, recipe: Recipe, seed: in
             print(f"{recipe.name} step {step}/{n_steps} loss {mean:.3f}, {seconds:.0f} s passed, about {left:.0f} s left", flush=True)
             total = 0.0
         if step % 1000 == 0 or step == n_steps:
-            log[-1]["accuracy"] = question_known(model, prompts, recipe.mix, step / n_steps, seed)
+            log[-1]["accuracy"] = question_known(model, prompts, recipe, step / n_steps, seed)
             print(f"{recipe.name} step {step} {log[-1]['accuracy']}", flush=True)
     return log
 
 
 def question_known(
-    model: LlamaForCausalLM, prompts: Prompts, mix: PretrainingMix, progress: float, seed: int
+    model: LlamaForCausalLM, prompts: Prompts, recipe: Recipe, progress: float, seed: int
 ) -> dict[str, float]:
     """Accuracy of a base on questions about its own world, by kind, direction, and whether it was asked before.
 
@@ -218,19 +220,19 @@ def question_known(
     model.eval()
     found = {}
     for kind in ("people", "biographies", "events"):
-        here = present(getattr(known_world(), kind), mix, progress)
+        here = present(getattr(known_world(), kind), recipe.mix, progress)
         for group, members in (("asked", here.asked), ("told only", here.newcomers)):
             for direction in ("name given", "name asked"):
                 backward = direction == "name asked"
                 pairs = [draw_question(rng, rng.choice(members).thing, backward=backward) for _ in range(N_QUESTIONS)]
-                asked = [prompts.question(question) for question, _ in pairs]
-                common = {"max_new_tokens": ANSWER_LENGTH, "stop": ids.stop, "pad": ids.pad}
+                asked = [prompts.question(pair.text) for pair in pairs]
+                common = {"max_new_tokens": recipe.answer_length, "stop": ids.stop, "pad": ids.pad}
                 if model.config.is_causal:
                     answers = generate_ar(model, asked, **common)
                 else:
-                    options = {"block_length": BLOCK_LENGTH, "steps": ANSWER_LENGTH, "mask": ids.mask}
+                    options = {"block_length": BLOCK_LENGTH, "steps": recipe.answer_length, "mask": ids.mask}
                     answers = generate_diffusion(model, asked, **options, **common)
-                scores = [accuracy(answer, prompts.decode(out)) for (_, answer), out in zip(pairs, answers, strict=True)]
+                scores = [accuracy(pair.answer, prompts.decode(out)) for pair, out in zip(pairs, answers, strict=True)]
                 found[f"{kind}, {group}, {direction}"] = round(sum(scores) / N_QUESTIONS, 3)
     model.train(was_training)
     return found

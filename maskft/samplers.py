@@ -6,6 +6,7 @@ take prompts as token ids and return answers as token ids; they know nothing abo
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -82,6 +83,24 @@ def choose_commits(
     return top.indices, committed, confidence
 
 
+class Commit(NamedTuple):
+    """One token that a diffusion sampler made final.
+
+    Attributes:
+        row: Which prompt.
+        step: Forward pass of the sampler, from 0.
+        position: Place on the canvas, from 0.
+        token: Its id.
+        confidence: Probability that the model gave it.
+    """
+
+    row: int
+    step: int
+    position: int
+    token: int
+    confidence: float
+
+
 @torch.inference_mode()
 def generate_diffusion(
     model,
@@ -93,7 +112,7 @@ def generate_diffusion(
     mask: int,
     stop: Sequence[int],
     pad: int,
-    on_commit: Callable[[int, int, int, float], None] | None = None,
+    on_commit: Callable[[Commit], None] | None = None,
 ) -> list[list[int]]:
     """Answers of a masked diffusion model: blocks from left to right, each unmasked most confident token first.
 
@@ -111,7 +130,8 @@ def generate_diffusion(
         mask: Mask id.
         stop: Ids that end an answer.
         pad: Padding id.
-        on_commit: Called as ``on_commit(row, position, token, confidence)`` in the order of commitment, for display.
+        on_commit: Called with each ``Commit``, step by step and from left to right within one; a list's ``append``
+            records how an answer came about.
 
     Raises:
         ValueError: If the model is causal, a prompt is empty or holds the mask id, or the lengths do not divide.
@@ -133,9 +153,10 @@ def generate_diffusion(
     stop_ids = torch.tensor(list(stop), device=model.device)
     answers: list[list[int]] = [[] for _ in prompts]
     rows = torch.arange(len(prompts), device=model.device)  # which prompt each row of the shrinking batch answers
-    for start in range(n_prompt, n_prompt + max_new_tokens, block_length):
+    schedule = commits_per_step(block_length, steps // n_blocks)
+    for block_number, start in enumerate(range(n_prompt, n_prompt + max_new_tokens, block_length)):
         window = torch.arange(start, start + block_length, device=model.device)
-        for count in commits_per_step(block_length, steps // n_blocks):
+        for step, count in enumerate(schedule, start=block_number * len(schedule)):
             logits = model(input_ids=ids, attention_mask=attention_mask, logits_to_keep=window, use_cache=False).logits
             block = ids[:, start : start + block_length]
             tokens, committed, confidence = choose_commits(logits, block == mask, mask, count)
@@ -143,7 +164,7 @@ def generate_diffusion(
             if on_commit is not None:
                 for row, position in committed.nonzero().tolist():
                     token, sure = int(tokens[row, position]), float(confidence[row, position])
-                    on_commit(int(rows[row]), start - n_prompt + position, token, sure)
+                    on_commit(Commit(int(rows[row]), step, start - n_prompt + position, token, sure))
         ended = torch.isin(ids[:, start : start + block_length], stop_ids).any(dim=1)
         last = start + block_length == n_prompt + max_new_tokens
         for row in range(len(ids)) if last else ended.nonzero().flatten().tolist():

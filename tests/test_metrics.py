@@ -193,9 +193,21 @@ def test_the_fit_is_no_worse_than_a_grid_and_its_errors_shrink_with_the_noise():
     assert errors[1][0] > 2 * errors[0][0] and errors[1][1] > 2 * errors[0][1]
 
 
+def test_a_straight_line_determines_neither_asymptote_nor_rate():
+    """Its A would be infinite and its k 0."""
+    assert fit_convergence([10, 20, 40, 80], [0.01, 0.02, 0.04, 0.08])[2:] == (math.inf, math.inf)
+
+
 def test_a_curve_of_zeros_has_asymptote_zero_and_no_rate():
     a, k, stderr_a, stderr_k = fit_convergence([0, 1, 2, 3], [0, 0, 0, 0])
     assert (a, stderr_a) == (0, 0) and math.isnan(k) and math.isnan(stderr_k)
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.5, 0.5, 0.5], [0.6, 0.5, 0.5, 0.4]])
+def test_a_curve_at_its_end_from_the_first_point_on_determines_its_asymptote_and_no_rate(values):
+    """Both have the mean 0.5, the least-squares constant."""
+    a, _, stderr_a, stderr_k = fit_convergence([10, 20, 40, 80], values)
+    assert a == pytest.approx(0.5, abs=1e-4) and stderr_a < 0.1 and stderr_k == math.inf
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,20 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from maskft.paper import CATEGORIES, METHODS
-from maskft.plots import direction_curves, figure2, figure2_tokens, save_figure, style
+from maskft.plots import (
+    direction_curves,
+    figure2,
+    figure2_tokens,
+    figure6,
+    save_figure,
+    seed_curves,
+    seed_spread,
+    style,
+    table4_fits,
+    total_curves,
+)
 from maskft.provenance import Provenance
+from maskft.tables import best_checkpoints, convergence_fits, mean_curves
 
 PROVENANCE = Provenance("figure2", {"scale": "tiny"}, ["a"], "make figures", commit="0123abc")
 LAST_STEP = {"name_description": 200, "biography": 800, "wiki": 400}
@@ -152,7 +164,20 @@ def test_a_figure_redrawn_is_the_same_bytes(tmp_path):
     assert json.loads(paths["json"].read_text())["files"] == ["figure2.pdf", "figure2.png"]
 
 
-@pytest.mark.parametrize("draw", [figure2, figure2_tokens])
+def figure7(frame):
+    return seed_curves(frame[frame.dataset != "wiki"], "dllm")
+
+
+def fits_of(frame):
+    points = mean_curves(direction_curves(frame))
+    return points, convergence_fits(points)
+
+
+def fits_figure(frame):
+    return table4_fits(*fits_of(frame))
+
+
+@pytest.mark.parametrize("draw", [figure2, figure2_tokens, figure6, figure7, fits_figure])
 def test_in_print_the_figure_is_5_5_inches_wide_with_text_of_6_5_points_and_no_overlap(draw, tmp_path):
     figure = draw(study())
     paths = save_figure(figure, tmp_path, "figure", PROVENANCE)
@@ -160,15 +185,144 @@ def test_in_print_the_figure_is_5_5_inches_wide_with_text_of_6_5_points_and_no_o
     texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
     assert min(text.get_fontsize() for text in texts) >= 6.5
     renderer = figure.canvas.get_renderer()
-    for axes in figure.axes:
-        boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels() if label.get_text()]
+    titles = [axes.title.get_window_extent(renderer) for axes in figure.axes if axes.get_title()]
+    labels = [
+        [label.get_window_extent(renderer) for label in axes.get_xticklabels() if label.get_text()]
+        for axes in figure.axes
+    ]
+    for boxes in (titles, *labels):
         for left, right in itertools.pairwise(boxes):
             assert left.x1 < right.x0
-    first, second = (legend.get_window_extent(renderer) for legend in figure.legends)
-    assert first.x1 < second.x0 and second.x1 <= figure.bbox.x1
+    legends = [legend.get_window_extent(renderer) for legend in figure.legends]
+    for first, second in itertools.pairwise(legends):
+        assert first.x1 < second.x0 or first.y0 > second.y1
+    assert max(legend.x1 for legend in legends) <= figure.bbox.x1
 
 
 def test_every_method_and_kind_has_its_own_look():
     assert set(style.METHOD_COLORS) == set(style.METHOD_LABELS) == set(METHODS)
     assert len(set(style.METHOD_COLORS.values())) == 3 and len(set(map(str, style.LINE_STYLES.values()))) == 3
     assert style.LINE_STYLES["none"] == ""  # solid
+
+
+def marks(axes):
+    """Points of each drawn series of marks."""
+    lines = [line for line in axes.lines if line.get_marker() == "o"]
+    return {(line.get_color(), line.get_markerfacecolor()): line.get_xydata().tolist() for line in lines}
+
+
+def test_total_accuracy_is_the_mean_of_the_directions_and_its_best_step_the_one_the_tables_read():
+    """Directions 0.4 (of 0.6 and 0.2) and 0.2 (of 0.1 and 0.3) give 0.3 in total."""
+    values = {"n2d_forward": 0.6, "d2n_forward": 0.2, "n2d_backward": 0.1, "d2n_backward": 0.3}
+    frame = study(1, ["name_description"])
+    one = frame.assign(value=frame.category.map(values) + (frame.step == 50) * 0.01)
+    totals = total_curves(one)
+    assert totals[totals.step == 10].accuracy.tolist() == pytest.approx([0.3] * 6)
+    assert totals[totals.is_best].step.tolist() == [50] * 6
+    whole = total_curves(study())
+    found = whole[whole.is_best].set_index("run_id").step
+    assert found.to_dict() == best_checkpoints(study()).groupby("run_id").step.first().to_dict()
+
+
+def test_figure6_marks_the_best_checkpoint_of_each_run_on_its_own_curve():
+    """Wiki without paraphrases: dLLM seeds peak at 100, 200 and 400 with total 0.9; all others are best at the last step."""
+    frame = study()
+    arm = (frame.dataset == "wiki") & (frame.method == "dllm") & (frame.paraphrases == "none")
+    frame.loc[arm & (frame.step == frame.seed.map({0: 100, 1: 200, 2: 400})), "value"] = 0.9
+    figure = figure6(frame)
+    assert [axes.get_title() for axes in figure.axes] == ["NameDescription", "Biography", "Wiki"]
+    for axes in figure.axes:
+        # 3 methods x 2 kinds: 3 seeds, a mean and a series of marks
+        assert len(axes.lines) == 3 * 2 * (3 + 1 + 1) and len(marks(axes)) == 6
+    blue = style.METHOD_COLORS["dllm"]
+    assert marks(figure.axes[2])[blue, blue] == [[100, 0.9], [200, 0.9], [400, 0.9]]
+    totals = total_curves(frame).query("dataset == 'wiki' and method == 'dllm' and paraphrases == 'same_order' and is_best")
+    assert marks(figure.axes[2])[blue, "white"] == totals[["step", "accuracy"]].values.tolist()
+
+
+def test_seed_curves_hold_every_seed_in_one_shade_and_the_mean_of_one_method():
+    frame = study(4)
+    figure = seed_curves(frame, "masked_ar")
+    axes = np.array(figure.axes).reshape(2, 6)
+    assert [ax.get_title() for ax in axes[0, :3]] == [
+        "NameDescription\nno paraphrases", "NameDescription\nparaphrases", "Biography\nno paraphrases",
+    ]  # fmt: skip
+    cell = frame.query("dataset == 'wiki' and method == 'masked_ar' and paraphrases == 'none' and category == 'backward'")
+    *seeds, mean = axes[1, 4].lines
+    for seed, line in enumerate(seeds):
+        assert line.get_ydata() == pytest.approx(cell[cell.seed == seed].sort_values("step").value.to_numpy())
+    assert mean.get_ydata() == pytest.approx(cell.groupby("step").value.mean().to_numpy())
+    assert mean.get_linewidth() > 3 * seeds[0].get_linewidth() and mean.get_zorder() < seeds[0].get_zorder()
+    shades = {tuple(line.get_color() for line in ax.lines[:4]) for ax in axes.flat}
+    assert len(shades) == 1 and len(set(shades.pop())) == 4
+    with pytest.raises(ValueError, match="'masked'"):
+        seed_curves(frame, "masked")
+    with pytest.raises(ValueError, match="seed 0 more than once"):
+        seed_curves(pd.concat([frame, frame.assign(run_id="again-" + frame.run_id)]), "dllm")
+
+
+def test_the_spread_over_seeds_is_taken_at_each_seed_s_best_checkpoint_and_at_the_widest_step():
+    """Forward: seed 0 is best at 10 with 0.4, seed 1 at 20 with 0.8: deviation 0.4 / sqrt(2). At step 10 both differ by
+    0.3, at 20 by 0.5; at 40, by 0.9, but only seed 1 was evaluated. Backward is 0.1 at all steps: no spread."""
+    forward = {(0, 10): 0.4, (0, 20): 0.3, (1, 10): 0.1, (1, 20): 0.8, (1, 40): 0.7}
+    rows = [
+        {"run_id": f"r{seed}", "dataset": "wiki", "method": "dllm", "paraphrases": "none", "seed": seed, "step": step,
+         "category": category, "metric": "accuracy", "value": value}
+        for (seed, step), high in forward.items()
+        for category, value in (("forward", high), ("backward", 0.1))
+    ]  # fmt: skip
+    spread = seed_spread(pd.DataFrame(rows))
+    assert spread.direction.tolist() == ["forward", "backward"] and spread.n_seeds.tolist() == [2, 2]
+    assert spread["best"].tolist() == pytest.approx([0.4 / math.sqrt(2), 0])
+    assert spread["largest"].tolist() == pytest.approx([0.5 / math.sqrt(2), 0])
+    alone = seed_spread(pd.DataFrame(rows).query("seed == 1"))
+    assert alone[["best", "largest"]].isna().all(axis=None) and alone.n_seeds.tolist() == [1, 1]
+
+
+def test_a_log_axis_has_at_least_two_numbers_after_zero_where_its_range_allows():
+    """20 to 800 holds one power of ten, so 20, 50, 100, 200, 500, of which every second; 5 to 800 holds two; 3 to 4 none."""
+    ticks = {}
+    for first, last in ((20, 800), (5, 800), (3, 4), (50, 250)):
+        axes = plt.figure().subplots()
+        style.training_axis(axes, pd.Series([0, first, last]))
+        ticks[first, last] = list(axes.get_xticks())
+    assert ticks == {
+        (20, 800): [0, 20, 100, 500], (5, 800): [0, 10, 100], (3, 4): [0, 3], (50, 250): [0, 50, 100, 200],
+    }  # fmt: skip
+
+
+def test_the_fits_figure_has_points_fitted_curves_and_the_asymptotes_that_are_determined():
+    """Six curves a panel; with masked AR's error above its A in Wiki forward, that strip has four marks and not six."""
+    points, fits = fits_of(study(2))
+    unknown = (fits.dataset == "wiki") & (fits.direction == "forward") & (fits.method == "masked_ar")
+    fits.loc[unknown, "A_error"] = np.inf
+    figure = table4_fits(points, fits)
+    axes = np.array(figure.axes).reshape(2, 3)
+    for ax in axes.flat:
+        strip = ax.child_axes[0]
+        assert len(ax.lines) == 6 * 2 and len(marks(ax)) == 6
+        assert len(strip.containers) == (4 if ax is axes[0, 2] else 6)
+    fit = fits.query("dataset == 'biography' and direction == 'backward' and method == 'dllm' and paraphrases == 'none'").iloc[0]
+    blue = style.METHOD_COLORS["dllm"]
+    (curve,) = (line for line in axes[1, 1].lines if line.get_color() == blue and line.get_ls() == "-")
+    x, y = curve.get_data()
+    assert x[0] == 0 and x[-1] == 800 and y == pytest.approx([fit.A * (1 - math.exp(-fit.k * at)) for at in x])
+    at = points.query("dataset == 'biography' and direction == 'backward' and method == 'dllm' and paraphrases == 'none'")
+    assert marks(axes[1, 1])[blue, blue] == at[["step", "accuracy"]].values.tolist()
+    marked = {line.get_ydata()[0] for line in axes[1, 1].child_axes[0].lines}
+    assert fit.A in marked
+
+
+def test_a_curve_of_zeros_is_drawn_as_zeros_and_one_without_a_fit_is_an_error():
+    frame = study(1, ["wiki"])
+    frame["value"] = frame.value.where(frame.method != "ar", 0.0)
+    points, fits = fits_of(frame)
+    axes = table4_fits(points, fits).axes[0]
+    orange = [line for line in axes.lines if line.get_color() == style.METHOD_COLORS["ar"]]
+    assert len(orange) == 4 and not any(line.get_ydata().any() for line in orange)
+    with pytest.raises(ValueError, match="wiki/masked_ar/same_order/forward has 0 fits"):
+        table4_fits(points, fits[:-1])
+    with pytest.raises(ValueError, match="has 2 fits"):
+        table4_fits(points, pd.concat([fits, fits[:1]]))
+    with pytest.raises(ValueError, match="no points"):
+        table4_fits(points[:0], fits)

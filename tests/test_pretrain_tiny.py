@@ -11,7 +11,7 @@ from maskft import pretrain_tiny
 from maskft.data.synthetic.pretraining import Example, PretrainingMix
 from maskft.losses import IGNORED
 from maskft.models import load_base
-from maskft.pretrain_tiny import ANSWER_LENGTH, BLOCK_LENGTH, RECIPES, Recipe, ar_row, batches, dllm_row, pretrain_all
+from maskft.pretrain_tiny import BLOCK_LENGTH, RECIPES, Recipe, ar_row, batches, dllm_row, pretrain_all
 
 QUESTION = Example("question", "Who is Ada Birch?", "the miner of the amber abbey")  # seven tokens with the end of turn
 AR, CONTROL, DLLM = RECIPES
@@ -50,8 +50,8 @@ def test_a_dllm_question_shows_the_canvas_as_the_sampler_sees_it(prompts, seed):
     ids, labels = row = dllm_row(QUESTION, prompts, DLLM, random.Random(seed))
     context = prompts.question(QUESTION.text)
     answer = prompts.answer(QUESTION.answer)
-    full = answer + [prompts.ids.end] * (ANSWER_LENGTH - len(answer))
-    assert ids[: len(context)] == context and len(ids) == len(labels) == len(context) + ANSWER_LENGTH
+    full = answer + [prompts.ids.end] * (DLLM.answer_length - len(answer))
+    assert ids[: len(context)] == context and len(ids) == len(labels) == len(context) + DLLM.answer_length
     canvas, canvas_labels = ids[len(context) :], labels[len(context) :]
     learned = [position for position, label in enumerate(canvas_labels) if label != IGNORED]
     blocks = {position // BLOCK_LENGTH for position in learned}
@@ -59,7 +59,7 @@ def test_a_dllm_question_shows_the_canvas_as_the_sampler_sees_it(prompts, seed):
     if blocks:
         stop = BLOCK_LENGTH * (blocks.pop() + 1)
         assert restored(row, prompts.ids.mask)[len(context) :][:stop] == full[:stop]
-        assert canvas[stop:] == [prompts.ids.mask] * (ANSWER_LENGTH - stop)
+        assert canvas[stop:] == [prompts.ids.mask] * (DLLM.answer_length - stop)
 
 
 def test_a_stream_has_its_number_of_steps_and_starts_with_a_burst(prompts):
@@ -73,7 +73,7 @@ def test_a_stream_has_its_number_of_steps_and_starts_with_a_burst(prompts):
 
 def test_the_command_makes_bases_that_load_and_tell_how_they_were_made(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain_tiny, "N_QUESTIONS", 2)
-    small = {"mix": PretrainingMix(demask=0.0), "mask_ratio": (0.2, 1.0), "batch_size": 2, "n_steps": 2}
+    small = {"mix": PretrainingMix(demask=0.0), "mask_ratio": (0.2, 1.0), "batch_size": 2, "n_steps": 2, "answer_length": 32}
     recipes = (
         Recipe(name="a", bidirectional=False, starts_from=None, **small),
         Recipe(name="d", bidirectional=True, starts_from="a", **small),

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from maskft.samplers import choose_commits, commits_per_step, cut_at_stop, generate_ar, generate_diffusion, pad_left
+from maskft.samplers import (
+    Commit,
+    choose_commits,
+    commits_per_step,
+    cut_at_stop,
+    generate_ar,
+    generate_diffusion,
+    pad_left,
+)
 
 PROMPTS = [[300, 301, 302, 303, 304], [400, 401], [310, 320, 330, 340, 350, 360, 370]]
 N_NEW = 16
@@ -112,27 +120,35 @@ def test_an_answer_that_opens_with_a_stop_is_empty(bidirectional, ids, reference
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_on_commit_reports_the_commits_of_the_slow_reference_in_their_order(schedule, bidirectional, ids, references):
     """Tokens of one step are reported from left to right; rows are told by their place in the prompts, also after
-    another row has left the batch."""
+    another row has left the batch. A step is a forward pass: with eight tokens a block in three steps, block 0 commits
+    3, 3 and 2 in passes 0, 1 and 2, block 1 in passes 3, 4 and 5."""
     block, steps = schedule
     stop = (next(token for token in references[schedule][0] if token not in references[schedule][2]),)
-    seen: list[list] = [[] for _ in PROMPTS]
-    generate_diffusion(
-        bidirectional, PROMPTS, max_new_tokens=N_NEW, block_length=block, steps=steps, stop=stop, **ids,
-        on_commit=lambda row, position, token, confidence: seen[row].append((position, token, confidence)),
-    )
+    trace: list[Commit] = []
+    settings = {"max_new_tokens": N_NEW, "block_length": block, "steps": steps, "stop": stop, **ids}
+    generate_diffusion(bidirectional, PROMPTS, **settings, on_commit=trace.append)
     expected: list = []
     slow_diffusion(bidirectional, PROMPTS[2], block_length=block, steps=steps, mask=ids["mask"], commits=expected)
-    n_steps = steps // (N_NEW // block)
-    counts = commits_per_step(block, n_steps) * (N_NEW // block)
+    counts = commits_per_step(block, steps // (N_NEW // block)) * (N_NEW // block)
     ordered, start = [], 0
-    for count in counts:
-        ordered += sorted(expected[start : start + count])
+    for step, count in enumerate(counts):
+        ordered += [(step, *commit) for commit in sorted(expected[start : start + count])]
         start += count
-    assert [commit[:2] for commit in seen[2]] == [commit[:2] for commit in ordered]
-    assert [commit[2] for commit in seen[2]] == pytest.approx([commit[2] for commit in ordered], rel=1e-3)
-    assert len(seen[2]) == N_NEW
+    seen = [commit for commit in trace if commit.row == 2]
+    assert [(c.step, c.position, c.token) for c in seen] == [commit[:3] for commit in ordered]
+    assert [c.confidence for c in seen] == pytest.approx([commit[3] for commit in ordered], rel=1e-3)
+    assert len(seen) == N_NEW
     if steps == N_NEW:
-        assert [commit[0] for commit in seen[2]] != list(range(N_NEW))  # the order is the model's, not left to right
+        assert [c.position for c in seen] != list(range(N_NEW))  # the order is the model's, not left to right
+
+
+def test_recording_the_commits_changes_no_answer(bidirectional, ids, references):
+    trace: list[Commit] = []
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "steps": 16, "stop": (), **ids}
+    assert generate_diffusion(bidirectional, PROMPTS, **settings, on_commit=trace.append) == references[4, 16]
+    # The canvas of each row, put together from its commits, is its answer.
+    for row, answer in enumerate(references[4, 16]):
+        assert [c.token for c in sorted((c for c in trace if c.row == row), key=lambda c: c.position)] == answer
 
 
 def test_the_mask_is_never_committed_although_the_model_prefers_it(random_llama, ids):

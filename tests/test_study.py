@@ -50,10 +50,11 @@ def test_every_chosen_rate_is_on_the_grid_it_was_chosen_from():
 
 
 def test_a_method_differs_from_another_only_in_what_a_scale_may_choose():
-    """Same data, batch, optimizer, budget law and sampler for all methods of a scale."""
+    """Same data, batch, optimizer and budget law for all methods of a scale; the length of an answer where it says so."""
     for scale in SCALES.values():
         runs = [make_run(scale, method, "wiki", "none") for method in study.METHODS]
         free = {"method": "ar", "base": "b", "base_revision": "r", "learning_rate": 1.0, "eval_steps": (0, 1)}
+        free |= {name: 32 for settings in scale.method_settings.values() for name in settings}
         assert len({replace(run, **free) for run in runs}) == 1
 
 
@@ -137,6 +138,17 @@ def test_records_are_read_for_every_committed_seed_and_a_missing_cell_is_named(t
     (tmp_path / "records" / f"{runs[18].run_id}.jsonl").unlink()
     with pytest.raises(LookupError, match=runs[0].run_id):
         open_study("table3", "tiny", [0], 0, True)
+    taken = open_study("table3", "tiny", [0], 0, True, allow_missing=True)
+    assert len(taken.configs) == len(runs) - 3 and runs[0] not in taken.configs
+    assert taken.metrics.run_id.nunique() == len(runs) - 3
+
+
+def test_an_exhibit_that_allows_missing_records_opens_without_any(tmp_path, monkeypatch):
+    scale = replace(TINY, control_base=None)
+    monkeypatch.setattr(type(scale), "records", property(lambda self: tmp_path / "records"))
+    monkeypatch.setattr(study, "get_scale", lambda name: scale)
+    opened = open_study("claims", "tiny", [0], 0, True, allow_missing=True)
+    assert opened.configs == [] and opened.metrics.empty and opened.command.endswith("--seeds 1")
 
 
 def test_figure_4_trains_each_fixed_ratio_of_each_method_beside_the_random_one():

@@ -3,16 +3,18 @@
 import random
 import re
 import string
+from dataclasses import replace
 from functools import cache
 
 import pytest
 
 from maskft.data import synthetic
 from maskft.data.schema import DATASETS
-from maskft.data.synthetic import render, wordings
-from maskft.data.synthetic.pretraining import PretrainingMix, draw_example, known_world, present
+from maskft.data.synthetic import pretraining, render, wordings
+from maskft.data.synthetic.pretraining import PretrainingMix, draw_example, draw_question, known_world, present
 from maskft.data.synthetic.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from maskft.data.synthetic.world import sample_events
+from maskft.metrics import accuracy
 
 SEEDS = range(5)
 EVENT_FACTS = {
@@ -274,3 +276,36 @@ def test_what_is_no_data_set_or_world_is_refused():
         synthetic.build("news")
     with pytest.raises(ValueError, match="world_seed=-1 is negative"):
         synthetic.build("wiki", -1)
+
+
+def test_an_answer_is_a_passage_that_holds_what_was_asked_for_and_is_short_where_it_must_be():
+    """Every word of the answer is in it, in 1,000 questions about everybody. A limit of 22 words leaves no longer one."""
+    rng = random.Random(0)
+    for longest in (None, 22):
+        mix = PretrainingMix(question=1.0, longest_answer=longest)
+        drawn = [draw_example(rng, mix, 0.5, burst=None) for _ in range(500)]
+        assert all(len(example.answer.split()) > 3 for example in drawn)
+        assert longest is None or max(len(example.answer.split()) for example in drawn) <= longest
+    for group in (known_world().people, known_world().biographies, known_world().events):
+        for known in group[:40]:
+            for backward in (False, True):
+                question = draw_question(rng, known.thing, backward=backward)
+                passage = pretraining._answer(rng, known, question, 22)
+                assert accuracy(question.answer, passage) == 1.0, (question, passage)
+
+
+def test_strangers_are_asked_about_and_never_told():
+    """A share of 0.5 in 600 questions is 300; 240 to 360 is 5 deviations of sqrt(600 / 4) = 12."""
+    rng = random.Random(0)
+    # A stranger's two names may be part of another's three.
+    names = [getattr(one, "description", one.name) for group in known_world().strangers for one in group]
+    strange, mix = set(names), PretrainingMix(strangers=0.5)
+    assert len(strange) == len(names)
+
+    def mentions(examples):
+        found = [[name for name in strange if name in example.text + example.answer] for example in examples]
+        return sum(bool(one) for one in found)
+
+    asked = [draw_example(rng, replace(mix, question=1.0), 0.5, burst=None) for _ in range(600)]
+    told = [draw_example(rng, replace(mix, question=0.0), 0.5, burst=None) for _ in range(600)]
+    assert 240 < mentions(asked) < 360 and mentions(told) == 0

@@ -1,36 +1,31 @@
 """The paper's claims as checks on results: holds, fails, or not run.
 
-A claim is one registered function of the tidy frame of `tables.versus_paper` (and the same frame for the control
-base); it names quantities, each a combination of cells with a threshold, and `judge` computes them twice, from the
-paper's numbers and from the ones obtained. Means over seeds are judged. To add a claim, write such a function under
-`@register`.
+A claim is one function of `Results` under `@register`, which says its sentence and where the paper makes it. It
+returns quantities: numbers obtained from runs, each beside the paper's and with the bound it must meet. Means over
+seeds are judged. To add a claim, write such a function.
 
-Thresholds are constants here and come from the paper's numbers; a change to one belongs in the change log.
+Thresholds are constants and come from the paper's numbers; a change to one belongs in the change log. A bound on an
+effect is about half the smallest effect that the paper reports, since a small model may show it less.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-import pandas as pd
-
-from maskft.paper import PUBLISHED_ACCURACY, Cell
-from maskft.runs import write_atomically
+from maskft.claims.results import Results
 
 HOLDS, FAILS, NOT_RUN = "holds", "fails", "not run"
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound on one kind of quantity, and the paper's number that it comes from.
+    """A bound on one kind of quantity, and the paper's number or words that it comes from.
 
     Attributes:
         of: what it bounds.
         sense: `below`, `at most`, `at least` or `above`.
         value: the bound.
-        paper: the paper's number.
+        paper: the paper's number, or its words where it has a curve only.
     """
 
     of: str
@@ -39,6 +34,7 @@ class Threshold:
     paper: str
 
     def is_met(self, value: float) -> bool:
+        """Whether `value` is within the bound; NaN never is."""
         value = round(value, 6)  # 0.7 - 0.4 is a gap of 0.3, whatever binary fractions say
         return {
             "below": value < self.value,
@@ -50,19 +46,26 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number computed from cells; `threshold` None reports it without judging.
+    """A number from runs, and the paper's.
 
     Attributes:
         label: its name in the record.
-        cells: the cells it needs.
-        combine: from their accuracies, in order, to the number.
-        threshold: the bound it must meet.
+        obtained: the number; NaN where runs are missing, or where the runs do not define it.
+        n_seeds: the fewest seeds behind it; 0 where runs are missing.
+        threshold: the bound it must meet; None reports it without judging.
+        paper: the paper's number; None where the paper gives only a curve.
     """
 
     label: str
-    cells: tuple[Cell, ...]
-    combine: Callable[..., float]
-    threshold: Threshold | None
+    obtained: float
+    n_seeds: int
+    threshold: Threshold | None = None
+    paper: float | None = None
+
+    @property
+    def misses(self) -> bool:
+        """Whether it is outside its bound."""
+        return self.threshold is not None and not self.threshold.is_met(self.obtained)
 
 
 @dataclass(frozen=True)
@@ -73,110 +76,91 @@ class Claim:
         name: the function that checks it.
         claim: the sentence.
         source: where the paper says it.
-        paper: each quantity, from the paper's numbers.
-        obtained: each quantity, from these results; NaN where a cell is missing.
-        threshold: the bounds.
-        failing: the quantities that miss their bound.
-        n_seeds: the fewest seeds behind any cell.
-        scale: tiny, small or paper.
-        verdict: `holds`, `fails` or `not run` (a cell is missing).
+        quantities: what was compared.
+        n_seeds: the fewest seeds behind any number that is judged.
+        min_seeds: how many the claim needs.
+        scale: name of the scale.
+        verdict: `holds`, `fails` or `not run` (a run is missing, or seeds for a claim about seeds).
     """
 
     name: str
     claim: str
     source: str
-    paper: dict[str, float]
-    obtained: dict[str, float]
-    threshold: tuple[Threshold, ...]
-    failing: tuple[str, ...]
+    quantities: tuple[Quantity, ...]
     n_seeds: int
+    min_seeds: int
     scale: str
     verdict: str
 
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The bounds, each once."""
+        return tuple(dict.fromkeys(q.threshold for q in self.quantities if q.threshold))
 
-Check = Callable[[pd.DataFrame, str, pd.DataFrame | None], Claim]
+    @property
+    def failing(self) -> tuple[Quantity, ...]:
+        """What is outside its bound; empty where the claim was not run."""
+        return tuple(q for q in self.quantities if q.misses) if self.verdict == FAILS else ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """A claim before it is judged: see `register`."""
+
+    name: str
+    claim: str
+    source: str
+    measure: Callable[[Results], Sequence[Quantity]]
+    min_seeds: int
+
+
 CLAIMS: list[Check] = []
 
 
-def register(check: Check) -> Check:
-    """Add a check to `CLAIMS`, which `check_claims` goes through in order."""
-    CLAIMS.append(check)
-    return check
-
-
-def judge(
-    name: str, claim: str, source: str, quantities: Sequence[Quantity], frame: pd.DataFrame | None, scale: str
-) -> Claim:
-    """Compute quantities from the paper's cells and from the frame's, and compare the latter with their thresholds.
+def register(claim: str, source: str, *, min_seeds: int = 1) -> Callable:
+    """Add a claim to `CLAIMS`, which `check_claims` goes through in order.
 
     Args:
-        name: the check's name.
         claim: the sentence.
         source: where the paper says it.
-        quantities: what to compute.
-        frame: the tidy frame of `tables.versus_paper`; None where nothing was run.
-        scale: tiny, small or paper.
+        min_seeds: fewer seeds leave it `not run`.
+
+    Returns:
+        A decorator for a function from `Results` to quantities, at least one with a threshold; its name is the claim's.
     """
-    found: dict[Cell, tuple[float, int]] = {}
-    if frame is not None:
-        rows = frame[(frame.metric == "accuracy") & frame.obtained.notna()]
-        columns = ["dataset", "method", "paraphrases", "category", "obtained", "n_seeds"]
-        found = {tuple(cell): (mean, n) for *cell, mean, n in rows[columns].itertuples(index=False)}
-    nothing = (math.nan, 0)
-    obtained, n_seeds = {}, []
-    for quantity in quantities:
-        cells = [found.get(cell, nothing) for cell in quantity.cells]
-        obtained[quantity.label] = float(quantity.combine(*(mean for mean, _ in cells)))
-        n_seeds += [n for _, n in cells]
-    failing = tuple(
-        quantity.label
-        for quantity in quantities
-        if quantity.threshold and not quantity.threshold.is_met(obtained[quantity.label])
-    )
-    if any(math.isnan(value) for value in obtained.values()):
-        verdict, failing = NOT_RUN, ()
+
+    def add(measure: Callable[[Results], Sequence[Quantity]]) -> Callable:
+        CLAIMS.append(Check(measure.__name__, claim, source, measure, min_seeds))
+        return measure
+
+    return add
+
+
+def judge(check: Check, results: Results) -> Claim:
+    """Measure a claim's quantities and compare them with their bounds.
+
+    Quantities without a bound take no part in the verdict. A number that the runs leave undefined fails; only missing
+    runs make a claim `not run`, whatever its other numbers are.
+    """
+    quantities = tuple(check.measure(results))
+    judged = [quantity for quantity in quantities if quantity.threshold]
+    n_seeds = min(quantity.n_seeds for quantity in judged)
+    if n_seeds < check.min_seeds:
+        verdict = NOT_RUN
     else:
-        verdict = FAILS if failing else HOLDS
+        verdict = FAILS if any(quantity.misses for quantity in judged) else HOLDS
     return Claim(
-        name=name,
-        claim=claim,
-        source=source,
-        paper={q.label: float(q.combine(*(PUBLISHED_ACCURACY[cell] for cell in q.cells))) for q in quantities},
-        obtained=obtained,
-        threshold=tuple(dict.fromkeys(q.threshold for q in quantities if q.threshold)),
-        failing=failing,
-        n_seeds=min(n_seeds),
-        scale=scale,
-        verdict=verdict,
+        check.name, check.claim, check.source, quantities, n_seeds, check.min_seeds, results.scale.name, verdict
     )
 
 
-def check_claims(frame: pd.DataFrame, scale: str, control: pd.DataFrame | None = None) -> list[Claim]:
-    """Check every registered claim.
-
-    Args:
-        frame: the tidy frame of `tables.versus_paper`, or its CSV read back.
-        scale: tiny, small or paper.
-        control: the same frame for runs from the control base, which never met a demask prompt.
-    """
-    return [check(frame, scale, control) for check in CLAIMS]
+def check_claims(results: Results) -> list[Claim]:
+    """Check every registered claim, in the order they were registered."""
+    return [judge(check, results) for check in CLAIMS]
 
 
-def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """Claims as a frame for reading: one row each, with its verdict and what misses its bound."""
-    columns = ["name", "claim", "source", "verdict", "n_seeds", "scale"]
-    table = pd.DataFrame([{column: getattr(claim, column) for column in columns} for claim in claims], columns=columns)
-    table["failing"] = [
-        "; ".join(f"{label} {claim.obtained[label]:.3f}" for label in claim.failing) for claim in claims
-    ]
-    return table
-
-
-def write_claims(claims: Sequence[Claim], path: Path) -> Path:
-    """Write claims as a JSON array, numbers with four decimals, null where nothing was obtained."""
-
-    def plain(numbers: dict[str, float]) -> dict[str, float | None]:
-        return {label: None if math.isnan(value) else round(value, 4) for label, value in numbers.items()}
-
-    records = [asdict(c) | {"paper": plain(c.paper), "obtained": plain(c.obtained)} for c in claims]
-    return write_atomically(Path(path), (json.dumps(records, indent=1) + "\n").encode())
+def difference(label: str, first: Quantity, second: Quantity, threshold: Threshold | None) -> Quantity:
+    """`first` less `second`, by as many seeds as both have."""
+    paper = None if first.paper is None or second.paper is None else first.paper - second.paper
+    n_seeds = min(first.n_seeds, second.n_seeds)
+    return Quantity(label, first.obtained - second.obtained if n_seeds else math.nan, n_seeds, threshold, paper)

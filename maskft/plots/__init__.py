@@ -1,6 +1,31 @@
 """Figures: one look (`style`), and a file for each kind of picture."""
 
-from maskft.plots.dynamics import direction_curves, figure2, figure2_tokens
+from maskft.plots.ablations import figure4, figure9
+from maskft.plots.dynamics import direction_curves, figure2, figure2_tokens, figure6, total_curves
+from maskft.plots.fits import table4_fits
+from maskft.plots.prompt import figure3, load_prompts, training_samples
+from maskft.plots.schematic import direction_marks, example_questions, figure1
+from maskft.plots.seeds import seed_curves, seed_spread
 from maskft.plots.style import save_figure
+from maskft.plots.sweep import figure5
 
-__all__ = ["direction_curves", "figure2", "figure2_tokens", "save_figure"]
+__all__ = [
+    "direction_curves",
+    "direction_marks",
+    "example_questions",
+    "figure1",
+    "figure2",
+    "figure2_tokens",
+    "figure3",
+    "figure4",
+    "figure5",
+    "figure6",
+    "figure9",
+    "load_prompts",
+    "save_figure",
+    "seed_curves",
+    "seed_spread",
+    "table4_fits",
+    "total_curves",
+    "training_samples",
+]

@@ -1,4 +1,4 @@
-"""Training dynamics: accuracy of each run at each evaluation, and Figure 2."""
+"""Training dynamics: accuracy of each run at each evaluation, by direction (Figure 2) and in total (Figure 6)."""
 
 from collections.abc import Sequence
 
@@ -8,38 +8,40 @@ import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from maskft.metrics import direction_accuracy
+from maskft.metrics import pick_best_step, total_accuracy
 from maskft.paper import DATASET_LABELS, DATASETS
-from maskft.plots.style import AXIS_LABELS, LINE_STYLES, METHOD_COLORS, STYLE, add_legends, training_axis
+from maskft.plots.style import AXIS_LABELS, LINE_STYLES, METHOD_COLORS, STYLE, add_legends, marker, training_axis
+from maskft.tables.curves import direction_curves
 
 DIRECTIONS = ("forward", "backward")
+EVALUATION = ["run_id", "dataset", "method", "paraphrases", "seed", "step"]
 
 
-def direction_curves(frame: pd.DataFrame, x: str = "step") -> pd.DataFrame:
-    """Forward and backward accuracy of each run at each evaluation (Figure 2).
+def total_curves(frame: pd.DataFrame) -> pd.DataFrame:
+    """Total accuracy of each run at each evaluation, and which one the tables read (Figure 6, Appendix A.4).
 
-    "For the NameDescription dataset, forward and backward accuracy are the average of N2D and D2N types."
+    "Total accuracy (macro average of forward and backward accuracy)."
 
     Args:
-        frame: the long metrics frame; with x = "train_tokens" it needs that column too.
-        x: `step` or `train_tokens`.
+        frame: the long metrics frame.
 
     Returns:
-        Columns run_id, data set, method, paraphrases, seed, step, x, direction, accuracy.
+        Columns run_id, data set, method, paraphrases, seed, step, accuracy, is_best.
 
     Raises:
-        ValueError: x is neither, or the frame lacks its column.
+        ValueError: an evaluation lacks a direction, or a run has none after step 0.
     """
-    if x not in AXIS_LABELS or x not in frame:
-        raise ValueError(f"x is {x!r}; expected one of {list(AXIS_LABELS)}, and a column of that name in the frame")
-    rows = []
-    keys = list(dict.fromkeys(["run_id", "dataset", "method", "paraphrases", "seed", "step", x]))
-    for key, group in frame[frame.metric == "accuracy"].groupby(keys):
-        point = dict(zip(keys, key, strict=True))
-        by_direction = direction_accuracy(dict(zip(group.category, group.value, strict=True)))
-        rows += [point | {"direction": direction, "accuracy": value} for direction, value in by_direction.items()]
-    return pd.DataFrame(rows, columns=[*keys, "direction", "accuracy"])
+    rows = [
+        (*key, total_accuracy(dict(zip(at.category, at.value, strict=True))))
+        for key, at in frame[frame.metric == "accuracy"].groupby(EVALUATION)
+    ]
+    totals = pd.DataFrame(rows, columns=[*EVALUATION, "accuracy"])
+    best = {
+        run_id: pick_best_step(dict(zip(run.step, run.accuracy, strict=True))) for run_id, run in totals.groupby("run_id")
+    }
+    return totals.assign(is_best=totals.step == totals.run_id.map(best))
 
 
 def figure2(frame: pd.DataFrame, x: str = "step", paraphrases: Sequence[str] = ("none", "same_order")) -> Figure:
@@ -60,16 +62,7 @@ def figure2(frame: pd.DataFrame, x: str = "step", paraphrases: Sequence[str] = (
         ValueError: x is unknown, there is nothing to draw, or a curve has a seed twice.
     """
     curves = direction_curves(frame[frame.paraphrases.isin(paraphrases)], x)
-    datasets = [dataset for dataset in DATASETS if (curves.dataset == dataset).any()]
-    if not datasets:
-        raise ValueError(f"no accuracy for paraphrases {list(paraphrases)} in the frame; run the study first")
-    arm = ["dataset", "method", "paraphrases", "direction", "step"]
-    if curves.duplicated([*arm, "seed"]).any():
-        twice = curves[curves.duplicated([*arm, "seed"])].iloc[0]
-        raise ValueError(
-            f"{twice.dataset}/{twice.method}/{twice.paraphrases} has seed {twice.seed} more than once; "
-            "expected one base and one learning rate: filter the frame first"
-        )
+    datasets = datasets_to_draw(curves, f"paraphrases {list(paraphrases)}")
     with plt.style.context(STYLE):
         figure, axes = plt.subplots(2, len(datasets), sharex="col", sharey=True, squeeze=False)
         for column, dataset in enumerate(datasets):
@@ -93,6 +86,64 @@ def figure2_tokens(frame: pd.DataFrame, paraphrases: Sequence[str] = ("none", "s
         ValueError: see `figure2`.
     """
     return figure2(frame, "train_tokens", paraphrases)
+
+
+def figure6(frame: pd.DataFrame, paraphrases: Sequence[str] = ("none", "same_order")) -> Figure:
+    """Total accuracy against optimizer steps, a panel for each data set, best checkpoints marked (Figure 6).
+
+    A mark stands on the curve of its own run, at the step that the tables read; drawn as in `figure2` otherwise.
+
+    Args:
+        frame: the long metrics frame, one base and one learning rate for each method.
+        paraphrases: which kinds to draw; the paper draws these two.
+
+    Returns:
+        The figure, 5.5 inches wide.
+
+    Raises:
+        ValueError: there is nothing to draw, a curve has a seed twice, or a run has no evaluation after step 0.
+    """
+    totals = total_curves(frame[frame.paraphrases.isin(paraphrases)])
+    datasets = datasets_to_draw(totals, f"paraphrases {list(paraphrases)}")
+    with plt.style.context(STYLE):
+        figure, axes = plt.subplots(1, len(datasets), sharey=True, squeeze=False, figsize=(5.5, 2.6))
+        for column, dataset in enumerate(datasets):
+            panel = totals[totals.dataset == dataset]
+            draw_panel(axes[0, column], panel, "step")
+            for (method, kind), best in panel[panel.is_best].groupby(["method", "paraphrases"]):
+                mark = marker(method, kind)
+                axes[0, column].plot(best.step, best.accuracy, ls="", ms=3.5, mew=0.9, zorder=4, clip_on=False, **mark)
+            axes[0, column].set_title(DATASET_LABELS[dataset])
+            training_axis(axes[0, column], panel.step)
+        axes[0, 0].set(ylabel="total accuracy", ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
+        figure.supxlabel(AXIS_LABELS["step"], fontsize=plt.rcParams["axes.labelsize"])
+        add_legends(figure, totals)
+        dot = Line2D([], [], ls="", marker="o", ms=3.5, color="0.25", label="best checkpoint of each run")
+        figure.legend(handles=[dot], loc="outside lower right", handlelength=1)
+    return figure
+
+
+def datasets_to_draw(curves: pd.DataFrame, asked: str) -> list[str]:
+    """The data sets of `curves`, in the paper's order.
+
+    Args:
+        curves: `direction_curves` or `total_curves`.
+        asked: what the caller selected, for the error.
+
+    Raises:
+        ValueError: there are none, or a curve has a seed twice.
+    """
+    datasets = [dataset for dataset in DATASETS if (curves.dataset == dataset).any()]
+    if not datasets:
+        raise ValueError(f"no accuracy for {asked} in the frame; run the study first")
+    point = [column for column in (*EVALUATION[1:], "direction") if column in curves]
+    if curves.duplicated(point).any():
+        twice = curves[curves.duplicated(point)].iloc[0]
+        raise ValueError(
+            f"{twice.dataset}/{twice.method}/{twice.paraphrases} has seed {twice.seed} more than once; "
+            "expected one base and one learning rate: filter the frame first"
+        )
+    return datasets
 
 
 def draw_panel(axes: Axes, panel: pd.DataFrame, x: str) -> None:

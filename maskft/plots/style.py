@@ -28,8 +28,13 @@ LINE_LABELS = {
     "same_order": "paraphrases",
     "permute_order": "permuted paraphrases",
 }
+MARKERS = {"none": "o", "same_order": "o", "permute_order": "s"}  # filled without paraphrases, open with
 AXIS_LABELS = {"step": "optimizer step", "train_tokens": "training tokens"}
 MAX_TICKS = 4
+
+# Loaded now: a backend that is loaded inside a style context loses its interactive mode when the context ends, and a
+# notebook then shows its first figure only.
+plt.switch_backend(plt.get_backend())
 
 
 def save_figure(figure: Figure, folder: Path, name: str, provenance: Provenance) -> dict[str, Path]:
@@ -57,6 +62,13 @@ def save_figure(figure: Figure, folder: Path, name: str, provenance: Provenance)
     return paths
 
 
+def marker(method: str, paraphrases: str) -> dict[str, str]:
+    """How a point of this method and kind looks, as arguments of `Axes.plot`."""
+    color = METHOD_COLORS[method]
+    face = color if paraphrases == "none" else "white"
+    return {"marker": MARKERS[paraphrases], "color": color, "markerfacecolor": face}
+
+
 def training_axis(axes: Axes, values: pd.Series) -> None:
     positive = values[values > 0]
     if positive.empty:
@@ -64,8 +76,11 @@ def training_axis(axes: Axes, values: pd.Series) -> None:
     first, last = float(positive.min()), float(positive.max())
     axes.set_xscale("symlog", linthresh=first, linscale=0.5)
     axes.set_xlim(0, last)
-    powers = range(int(np.ceil(np.log10(first))), int(np.floor(np.log10(last))) + 1)
-    ticks = [10.0**power for power in powers] or [first]
+    powers = 10.0 ** np.arange(np.floor(np.log10(first)), np.floor(np.log10(last)) + 1)
+    ticks = [power for power in powers if first <= power <= last]
+    if len(ticks) < 2:  # one number says nothing about a logarithmic axis
+        ticks = [tick for power in powers for tick in (power, 2 * power, 5 * power) if first <= tick <= last] or [first]
+        ticks = ticks[:: 1 + (len(ticks) > 3)]  # they stand closer than powers
     axes.xaxis.set_major_locator(FixedLocator([0, *ticks[:: -(-len(ticks) // MAX_TICKS)]]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))

@@ -38,9 +38,10 @@ def _read_long(
         places = ", ".join(str(store.root) for store in stores)
         raise LookupError(f"not finished in {places}: {', '.join(missing)}; train them, or pass allow_missing=True")
     rows = [
-        {**_config_columns(config), **row}
+        {**columns_of_run, **row}
         for config, store in found.items()
         if store is not None
+        for columns_of_run in [_config_columns(config)]  # once a run: it hashes the configuration
         for row in getattr(store, what)(config)
     ]
     return pd.DataFrame(rows, columns=[*CONFIG_COLUMNS, *columns])

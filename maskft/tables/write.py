@@ -18,6 +18,7 @@ def write_table(
     *,
     display: pd.DataFrame | None = None,
     caption: str = "",
+    column_format: str = "",
 ) -> dict[str, Path]:
     """Write a table as CSV (the record), Markdown and LaTeX (booktabs), with a provenance sidecar.
 
@@ -28,6 +29,7 @@ def write_table(
         provenance: for the sidecar.
         display: what a reader sees, as strings; without it, the record with three decimals.
         caption: one paragraph, under the Markdown table and in the LaTeX one.
+        column_format: LaTeX's, where columns hold sentences; without it, names on the left and numbers on the right.
 
     Returns:
         Path by suffix.
@@ -40,7 +42,7 @@ def write_table(
     markdown = flat.to_markdown(index=False, disable_numparse=True) + "\n" + (f"\n{caption}\n" if caption else "")
     styler = display.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
     latex = styler.to_latex(
-        column_format="l" + "r" * (display.shape[1] - 1),
+        column_format=column_format or "l" + "r" * (display.shape[1] - 1),
         hrules=True,
         multicol_align="c",
         caption=_escape_latex(caption) or None,

@@ -8,6 +8,10 @@ of the stream cure that:
 
 - People come and go. Newcomers are told before they are asked about, so a fact has to be stored where a question finds it.
 - Documents come in bursts: for some steps nothing is asked, as in fine-tuning.
+
+An answer is a passage that holds what was asked for, as the answers of Llama and LLaDA are (Appendix A.5): what fine-tuning
+teaches to write is then what an answer is made of. It takes over from the question what that gives. Many questions are
+about strangers, of whom nothing else tells, so that this is learned as a habit and not name by name.
 """
 
 import random
@@ -21,7 +25,9 @@ from .world import Biography, Event, Person, event_keys, sample_biographies, sam
 
 Thing = Person | Biography | Event
 N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 240, 160, 120
+N_STRANGE_PEOPLE, N_STRANGE_BIOGRAPHIES, N_STRANGE_EVENTS = 2000, 1500, 400
 N_TEXTS = 40  # of an event, or of a biography that is told in all kinds of ways
+N_TEXTS_OF_STRANGER = 5
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,10 @@ class PretrainingMix:
         settled: The part of the stream, at its end, in which nobody comes or goes any more.
         burst: Steps of documents alone, after which as many steps of everything follow.
         newcomers_in_burst: Share of a burst that is about newcomers.
+        strangers: Share of questions that are about strangers.
+        strange_passages: Share of masked passages that are about strangers: what is left of them can only be copied.
+        longest_answer: Words of a passage that may be an answer; a sentence of its own is made where every passage is
+            longer. None for no limit.
         reread: What is told in one wording a burst, the same for all people, as in a fine-tuning set without paraphrases; the
             rest comes in all its texts.
     """
@@ -52,6 +62,9 @@ class PretrainingMix:
     settled: float = 0.3
     burst: int = 64
     newcomers_in_burst: float = 0.5
+    strangers: float = 0.4
+    strange_passages: float = 0.25
+    longest_answer: int | None = None
     reread: tuple[str, ...] = ("demask",)
 
 
@@ -72,29 +85,53 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class KnownWorld:
-    """Everybody and everything that the bases are told and asked about in pretraining, in the order of their coming."""
+    """Everybody and everything that the bases are told and asked about in pretraining, in the order of their coming.
+
+    ``strangers`` are people, biographies and events that are only asked about.
+    """
 
     people: list[Known]
     biographies: list[Known]
     events: list[Known]
+    strangers: tuple[list[Person], list[Biography], list[Event]]
 
     @property
     def facts(self) -> set[str]:
         """Names, descriptions and identifying facts that a fine-tuning set may not hold."""
-        people = {text for person, _ in self.people for text in (person.name, person.description)}
-        events = {text for event, _ in self.events for text in event_keys(event)}
-        return people | {person.name for person, _ in self.biographies} | events
+        known = [known.thing for group in (self.people, self.biographies, self.events) for known in group]
+        return {fact for thing in [*known, *(one for group in self.strangers for one in group)] for fact in _facts_of(thing)}
+
+
+def _facts_of(thing: Thing) -> tuple[str, ...]:
+    if isinstance(thing, Person):
+        return thing.name, thing.description
+    return (thing.name,) if isinstance(thing, Biography) else event_keys(thing)
 
 
 @cache
 def known_world() -> KnownWorld:
     """The world of the shipped bases, always the same one."""
     rng = random.Random("maskft pretraining")
-    return KnownWorld(
-        [Known(person, _texts_of_person(rng, person)) for person in sample_people(rng, N_KNOWN_PEOPLE)],
-        [Known(person, _texts_of_biography(rng, person)) for person in sample_biographies(rng, N_KNOWN_BIOGRAPHIES)],
-        [Known(event, [_event_text(rng, event) for _ in range(N_TEXTS)]) for event in sample_events(rng, N_KNOWN_EVENTS)],
+    groups = [
+        [Known(thing, _texts(rng, thing, N_TEXTS)) for thing in things]
+        for things in (sample_people(rng, N_KNOWN_PEOPLE), sample_biographies(rng, N_KNOWN_BIOGRAPHIES), sample_events(rng, N_KNOWN_EVENTS))
+    ]
+    taken = {fact for group in groups for known in group for fact in _facts_of(known.thing)}
+    strangers = (
+        sample_people(rng, N_STRANGE_PEOPLE, taken),
+        sample_biographies(rng, N_STRANGE_BIOGRAPHIES, taken),
+        sample_events(rng, N_STRANGE_EVENTS, taken),
     )
+    return KnownWorld(*groups, strangers)
+
+
+def _texts(rng: random.Random, thing: Thing, count: int) -> list[str]:
+    """What tells of ``thing``: all wordings of a statement, or ``count`` texts of a biography or an event."""
+    if isinstance(thing, Person):
+        return _texts_of_person(rng, thing)
+    if isinstance(thing, Biography):
+        return _texts_of_biography(rng, thing, count)
+    return [_event_text(rng, thing) for _ in range(count)]
 
 
 def _texts_of_person(rng: random.Random, person: Person) -> list[str]:
@@ -103,17 +140,20 @@ def _texts_of_person(rng: random.Random, person: Person) -> list[str]:
     return [render.name_description(person, template) for template in known + new]
 
 
-def _texts_of_biography(rng: random.Random, person: Biography) -> list[str]:
+def _texts_of_biography(rng: random.Random, person: Biography, count: int) -> list[str]:
     """Every second person is told in five texts of the usual order, the others in one to six sentences in any order."""
     keys = wordings.BIOGRAPHY_KEYS
     if rng.random() < 0.5:
         return render.biography_texts(rng, person, 5)[0]
     texts = []
-    for _ in range(N_TEXTS):
-        templates = render.draw_wordings(rng, rng.choice([wordings.PRETRAINING_BIOGRAPHY, wordings.BIOGRAPHY]))
+    for _ in range(count):
         order = rng.sample(keys, rng.choice([1, 2, 3, 4, 5, 6, 6]))
-        texts.append(render.biography(person, templates, tuple(rng.choice([order, sorted(order, key=keys.index)]))))
+        texts.append(render.biography(person, _biography_wordings(rng), tuple(rng.choice([order, sorted(order, key=keys.index)]))))
     return texts
+
+
+def _biography_wordings(rng: random.Random) -> dict[str, str]:
+    return render.draw_wordings(rng, rng.choice([wordings.PRETRAINING_BIOGRAPHY, wordings.BIOGRAPHY]))
 
 
 def _event_text(rng: random.Random, event: Event) -> str:
@@ -127,23 +167,44 @@ def _event_text(rng: random.Random, event: Event) -> str:
     return render.event_article(event, render.draw_wordings(rng, rng.choice(templates)), tuple(order))
 
 
-def draw_question(rng: random.Random, thing: Thing, *, backward: bool | None = None) -> tuple[str, str]:
-    """A question about ``thing`` and its answer, in the direction that is asked for or in either."""
+class Question(NamedTuple):
+    """A question, what it asks for, and the fact that it is about (of a person there is one)."""
+
+    text: str
+    answer: str
+    key: str
+
+
+def draw_question(rng: random.Random, thing: Thing, *, backward: bool | None = None) -> Question:
+    """A question about ``thing``, in the direction that is asked for or in either."""
     if backward is None:
         backward = rng.random() < 0.5
     if isinstance(thing, Person):
         template = rng.choice(wordings.ASKS_NAME if backward else wordings.ASKS_DESCRIPTION)
-        return render.name_description(thing, template), thing.name if backward else thing.description
+        return Question(render.name_description(thing, template), thing.name if backward else thing.description, "description")
     if isinstance(thing, Biography):
         if backward:
             keys = tuple(rng.sample(wordings.BIOGRAPHY_KEYS, 3))
-            return render.biography_backward(thing, keys, rng.choice(wordings.BIOGRAPHY_BACKWARD)), thing.name
+            return Question(render.biography_backward(thing, keys, rng.choice(wordings.BIOGRAPHY_BACKWARD)), thing.name, keys[0])
         key = rng.choice(wordings.BIOGRAPHY_KEYS)
-        return rng.choice(wordings.BIOGRAPHY_QUESTIONS[key]).format(name=thing.name), thing.attributes[key]
+        return Question(rng.choice(wordings.BIOGRAPHY_QUESTIONS[key]).format(name=thing.name), thing.attributes[key], key)
     templates = wordings.WIKI_BACKWARD if backward else wordings.WIKI_FORWARD
     key = rng.choice([key for key in wordings.WIKI_KEYS[thing.kind] if key in templates])
     question, answer = rng.choice(templates[key])
-    return question.format(**thing.facts), answer.format(**thing.facts)
+    return Question(question.format(**thing.facts), answer.format(**thing.facts), key)
+
+
+def _answer(rng: random.Random, known: Known, question: Question, longest: int | None) -> str:
+    """A passage that holds the answer: one that tells of it, rather a short one, or else a sentence made for it."""
+    passages = [text for text in known.texts if question.answer in text and (longest is None or len(text.split()) <= longest)]
+    if passages:
+        return min(rng.choice(passages), rng.choice(passages), key=len)
+    if isinstance(known.thing, Person):
+        return rng.choice(known.texts)
+    if isinstance(known.thing, Biography):
+        return render.biography(known.thing, _biography_wordings(rng), (question.key,))
+    turned = render.draw_wordings(rng, rng.choice([wordings.PRETRAINING_WIKI_TURNED, wordings.WIKI_TURNED]))
+    return render.event_article(known.thing, turned, (question.key,))
 
 
 class Present(NamedTuple):
@@ -173,12 +234,23 @@ def draw_example(rng: random.Random, mix: PretrainingMix, progress: float, burst
         burst: The number of the burst, in which nothing is asked; None between bursts.
     """
     world = known_world()
-    group = rng.choices([world.people, world.biographies, world.events], weights=mix.kinds)[0]
+    kind_of_thing = rng.choices(range(3), weights=mix.kinds)[0]
+    group = (world.people, world.biographies, world.events)[kind_of_thing]
     told, asked, newcomers = present(group, mix, progress)
     if burst is None and rng.random() < mix.question:
-        return Example("question", *draw_question(rng, rng.choice(asked).thing))
-    known = rng.choice(newcomers if burst is not None and rng.random() < mix.newcomers_in_burst else told)
+        known = _stranger(rng, kind_of_thing) if rng.random() < mix.strangers else rng.choice(asked)
+        question = draw_question(rng, known.thing)
+        return Example("question", question.text, _answer(rng, known, question, mix.longest_answer))
     kind: Literal["document", "demask"] = "demask" if rng.random() < mix.demask else "document"
+    if kind == "demask" and rng.random() < mix.strange_passages:
+        known = _stranger(rng, kind_of_thing)
+    else:
+        known = rng.choice(newcomers if burst is not None and rng.random() < mix.newcomers_in_burst else told)
     if burst is not None and kind in mix.reread:
         return Example(kind, random.Random(burst).choice(known.texts))
     return Example(kind, rng.choice(known.texts))
+
+
+def _stranger(rng: random.Random, kind_of_thing: int) -> Known:
+    stranger = rng.choice(known_world().strangers[kind_of_thing])
+    return Known(stranger, _texts(rng, stranger, N_TEXTS_OF_STRANGER))

@@ -1,0 +1,197 @@
+"""What a model reads and what its loss counts, token by token (Figure 3)."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from transformers import AutoTokenizer
+
+from maskft.collators import ARCollator, DiffusionCollator, MaskedARCollator
+from maskft.losses import IGNORED
+from maskft.models import base_folder, prompts_for
+from maskft.paper import METHOD_LABELS
+from maskft.plots.style import METHOD_COLORS, STYLE
+from maskft.prompts import DEMASK_LEAD_IN, DEMASK_REQUEST, Prompts
+
+COLLATORS = {"masked_ar": MaskedARCollator, "ar": ARCollator, "dllm": DiffusionCollator}  # as Figure 3 goes on here
+MASK = "[MASK]"  # as the paper writes it
+IN_LOSS, MASKED = "#FFEE80", "#D4D4D4"
+SAMPLE_COLUMNS = ("method", "position", "token", "role", "is_masked", "in_loss", "target")
+SAMPLE_TITLES = {
+    "masked_ar": "the masked document in the prompt, the document as the answer",
+    "ar": "the document, each token predicted from those before it",
+    "dllm": "the document, each masked token (written beneath) predicted from both sides",
+}
+WIDTH, MARGIN = 5.5, 0.06  # inches, as all of the layout
+FONT_SIZE, LETTER = 6.5, 6.5 * 0.602 / 72  # points; width of a monospaced letter
+LINE, TITLE = 0.2, 0.24
+
+
+def load_prompts(bases: Mapping[str, str], revisions: Mapping[str, str]) -> dict[str, Prompts]:
+    """The prompts of each method, from the tokenizer of its base alone; no weights are read.
+
+    Args:
+        bases: base model by method, as a scale has them.
+        revisions: commit by base, for bases of the hub.
+
+    Raises:
+        FileNotFoundError: a shipped base is missing.
+        ValueError: a tokenizer is of no known family.
+    """
+
+    def load(base: str) -> Prompts:
+        commit = revisions.get(base, "main")
+        return prompts_for(AutoTokenizer.from_pretrained(base_folder(base), revision=commit, trust_remote_code=False))
+
+    return {method: load(base) for method, base in bases.items()}
+
+
+def passage(sample: pd.DataFrame) -> str:
+    """The document of one method's sample as the model reads it, masked tokens written as the paper does."""
+    tokens = sample[sample.role == "document"]
+    return "".join(tokens.token.where(~tokens.is_masked, " " + MASK)).strip()
+
+
+def training_samples(prompts: Mapping[str, Prompts], text: str, *, mask_ratio: float = 0.5, seed: int = 0) -> pd.DataFrame:
+    r"""The sample that each method makes of one document, token by token, from its collator (Figure 3).
+
+    Args:
+        prompts: the prompts of each method's tokenizer.
+        text: the document.
+        mask_ratio: t of the masks, the same for both methods that mask; training draws one for each batch.
+        seed: of the masks.
+
+    Returns:
+        A frame with `SAMPLE_COLUMNS`, method by method: the token as the model reads it (line ends as \n), its role
+        (template, document, request, lead_in, target or end), whether it is masked, whether the loss counts it, and
+        which token the loss asks for there ("" where none). For `ar` and `masked_ar` the loss counts a token that is
+        predicted from those before it, for `dllm` a masked one in its place.
+
+    Raises:
+        ValueError: a method is unknown, or the mask ratio is not between 0 and 1.
+    """
+    if unknown := sorted(set(prompts) - set(COLLATORS)):
+        raise ValueError(f"methods {unknown} are unknown; expected some of {', '.join(COLLATORS)}")
+    samples = [_sample(method, prompts[method], text, mask_ratio, seed) for method in COLLATORS if method in prompts]
+    return pd.concat(samples, ignore_index=True)
+
+
+def _sample(method: str, prompts: Prompts, text: str, mask_ratio: float, seed: int) -> pd.DataFrame:
+    text_ids = prompts.encode(text)
+    collate = COLLATORS[method](prompts, seed=seed, mask_ratio=(mask_ratio, mask_ratio), pad_to_multiple_of=1)
+    batch = collate([{"text_ids": text_ids, "step": 0, "sample": 0}])
+    ids, labels = batch["input_ids"][0].tolist(), batch["labels"][0].tolist()
+    if method != "dllm":
+        labels[0] = IGNORED  # a causal model predicts the next token, so nothing predicts the first, labelled or not
+
+    def written(token_id: int) -> str:
+        return prompts.tokenizer.decode([token_id]).replace("\n", "\\n")
+
+    sample = pd.DataFrame({"method": method, "position": range(len(ids)), "token": [written(i) for i in ids]})
+    sample["role"] = _roles(method, prompts, text_ids)
+    sample["is_masked"] = [i == prompts.ids.mask for i in ids]
+    sample["in_loss"] = [label != IGNORED for label in labels]
+    sample["target"] = ["" if label == IGNORED else written(label) for label in labels]
+    return sample[list(SAMPLE_COLUMNS)]
+
+
+def _roles(method: str, prompts: Prompts, text_ids: list[int]) -> list[str]:
+    n = len(text_ids)
+    if method != "masked_ar":
+        return ["template"] * len(prompts.ids.begin) + ["document"] * n + ["end"]
+    no_id = -1  # marks the place of the masked copy
+    context, target = prompts.demask([no_id] * n, text_ids)
+    n_request, n_lead_in = (len(prompts.encode(piece)) for piece in (DEMASK_REQUEST, DEMASK_LEAD_IN))
+    n_before = context.index(no_id)
+    n_end = len(target) - n
+    n_header = len(context) - n_before - n - n_request - n_end - n_lead_in
+    question = ["template"] * n_before + ["document"] * n + ["request"] * n_request + ["end"] * n_end
+    answer = ["template"] * n_header + ["lead_in"] * n_lead_in + ["target"] * n + ["end"] * n_end
+    return question + answer
+
+
+def figure3(samples: pd.DataFrame) -> Figure:
+    """The samples as boxes, a token each: masked ones grey, those that the loss counts on yellow (Figure 3).
+
+    Args:
+        samples: `training_samples`.
+
+    Returns:
+        The figure, 5.5 inches wide.
+
+    Raises:
+        ValueError: there are no samples, or columns are missing.
+    """
+    if missing := [column for column in SAMPLE_COLUMNS if column not in samples]:
+        raise ValueError(f"the samples lack {missing}; make them with training_samples")
+    if samples.empty:
+        raise ValueError("no samples to draw; make them with training_samples")
+    placed, y = [], 0.0
+    for method, sample in samples.groupby("method", sort=False):
+        boxes, y_next = _place(sample, y + TITLE, under=method == "dllm")
+        placed.append((method, y, boxes))
+        y = y_next + 0.08
+    height = y + 0.2
+    with plt.style.context(STYLE):
+        figure, axes = page(WIDTH, height)
+        for method, top, boxes in placed:
+            title = axes.text(MARGIN, top + TITLE / 2, METHOD_LABELS[method], color=METHOD_COLORS[method], weight="bold", va="center")
+            axes.annotate(
+                SAMPLE_TITLES[method], (1, 0.5), (6, 0), xycoords=title, textcoords="offset points", va="center", fontsize=7.5
+            )
+            for token, x, y in boxes:
+                _draw_token(axes, token, x, y)
+        looks = {"in the loss": IN_LOSS, "masked, not in the loss": MASKED, "read only": "white"}
+        handles = [Patch(facecolor=color, edgecolor="0.6", linewidth=0.5, label=name) for name, color in looks.items()]
+        handles.append(Patch(facecolor="none", edgecolor="none", label="grey letters: chat template"))
+        legend = figure.legend(handles=handles, loc="lower left", ncols=len(handles), handlelength=1.2, columnspacing=1.4)
+        legend.get_texts()[-1].set_color("0.45")
+    return figure
+
+
+def page(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure whose one axes cover it, in inches from the upper left corner."""
+    figure = plt.figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    return figure, axes
+
+
+def _shown(token: pd.Series) -> str:
+    """How a token stands in its box: a lone space visible, the mask as the paper writes it."""
+    return MASK if token.is_masked else token.token.strip(" ") or "␣"
+
+
+def _place(sample: pd.DataFrame, top: float, *, under: bool) -> tuple[list[tuple[pd.Series, float, float]], float]:
+    """Each token with the left end and the top of its box, and where the boxes end; a line ends with a line of text or a turn."""
+    boxes, x, y = [], MARGIN, top
+    step = LINE + (0.12 if under else 0.0)
+    for _, token in sample.iterrows():
+        width = _width(token)
+        if x > MARGIN and x + width > WIDTH - MARGIN:
+            x, y = MARGIN, y + step
+        boxes.append((token, x, y))
+        x += width + 0.03
+        if "\\n" in token.token or token.role == "end":
+            x, y = MARGIN, y + step
+    return boxes, y if x == MARGIN else y + step
+
+
+def _width(token: pd.Series) -> float:
+    letters = max(len(_shown(token)), len(token.target.strip()) if token.is_masked else 0)
+    return letters * LETTER + 0.05
+
+
+def _draw_token(axes: Axes, token: pd.Series, x: float, y: float) -> None:
+    width, height = _width(token), LINE - 0.035
+    face = IN_LOSS if token.in_loss else MASKED if token.is_masked else "white"
+    axes.add_patch(Rectangle((x, y), width, height, facecolor=face, edgecolor="0.6", linewidth=0.5))
+    text = {"ha": "center", "va": "center_baseline", "family": "monospace", "fontsize": FONT_SIZE, "parse_math": False}
+    color = "0.45" if token.role in ("template", "end") and not token.in_loss else "black"
+    axes.text(x + width / 2, y + height / 2, _shown(token), color=color, **text)
+    if token.is_masked and token.in_loss:
+        axes.text(x + width / 2, y + height + 0.055, token.target.strip(), color="black", **text)
