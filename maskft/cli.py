@@ -36,6 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_study_options(status)
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
 
+    overview = commands.add_parser("overview", help="bring the README's map of exhibits up to date with the records")
+    overview.add_argument("--scale", default="tiny", help="tiny or paper (default: tiny)")
+
     pretrain = commands.add_parser("pretrain-tiny", help="make the tiny bases and their tokenizer again")
     pretrain.add_argument("bases", nargs="*", metavar="BASE", help="which bases (default: all, one after another)")
     pretrain.add_argument("--output", default=None, help="folder to write to (default: the package's assets)")
@@ -124,6 +127,14 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _overview(options: argparse.Namespace) -> int:
+    from .overview import write_overview
+    from .scales import get_scale
+
+    print(write_overview(get_scale(options.scale)))
+    return 0
+
+
 def _pretrain_tiny(options: argparse.Namespace) -> int:
     from pathlib import Path
 
@@ -135,7 +146,7 @@ def _pretrain_tiny(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "pretrain-tiny": _pretrain_tiny}
+COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "overview": _overview, "pretrain-tiny": _pretrain_tiny}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -46,7 +46,6 @@ class PretrainingMix:
         burst: Steps of documents alone, after which as many steps of everything follow.
         newcomers_in_burst: Share of a burst that is about newcomers.
         strangers: Share of questions that are about strangers.
-        strange_passages: Share of masked passages that are about strangers: what is left of them can only be copied.
         longest_answer: Words of a passage that may be an answer; a sentence of its own is made where every passage is
             longer. None for no limit.
         reread: What is told in one wording a burst, the same for all people, as in a fine-tuning set without paraphrases; the
@@ -63,7 +62,6 @@ class PretrainingMix:
     burst: int = 64
     newcomers_in_burst: float = 0.5
     strangers: float = 0.4
-    strange_passages: float = 0.25
     longest_answer: int | None = None
     reread: tuple[str, ...] = ("demask",)
 
@@ -241,11 +239,8 @@ def draw_example(rng: random.Random, mix: PretrainingMix, progress: float, burst
         known = _stranger(rng, kind_of_thing) if rng.random() < mix.strangers else rng.choice(asked)
         question = draw_question(rng, known.thing)
         return Example("question", question.text, _answer(rng, known, question, mix.longest_answer))
+    known = rng.choice(newcomers if burst is not None and rng.random() < mix.newcomers_in_burst else told)
     kind: Literal["document", "demask"] = "demask" if rng.random() < mix.demask else "document"
-    if kind == "demask" and rng.random() < mix.strange_passages:
-        known = _stranger(rng, kind_of_thing)
-    else:
-        known = rng.choice(newcomers if burst is not None and rng.random() < mix.newcomers_in_burst else told)
     if burst is not None and kind in mix.reread:
         return Example(kind, random.Random(burst).choice(known.texts))
     return Example(kind, rng.choice(known.texts))
