@@ -73,7 +73,7 @@ class Recipe:
 RECIPES = (
     Recipe("tiny-ar", False, None, 4000, PretrainingMix(), (0.3, 1.0)),
     Recipe("tiny-ar-no-demask", False, None, 4000, PretrainingMix(demask=0.0), (0.3, 1.0)),
-    Recipe("tiny-dllm", True, "tiny-ar-no-demask", 5500, PretrainingMix(demask=0.0, reread=("document",), longest_answer=22), (0.2, 1.0), 32),
+    Recipe("tiny-dllm", True, "tiny-ar-no-demask", 9000, PretrainingMix(demask=0.0, reread=("document",), longest_answer=22), (0.2, 1.0), 32),
 )
 
 
