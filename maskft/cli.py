@@ -61,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _exhibits(options: argparse.Namespace) -> list[str]:
-    from .study import EXHIBITS
+    from .exhibits import EXHIBITS
 
     return list(EXHIBITS) if options.exhibits == ["all"] else options.exhibits
 
 
 def _runs(options: argparse.Namespace):
+    from .exhibits import exhibit_runs
     from .scales import get_scale
-    from .study import exhibit_runs
 
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from .exhibits import EXHIBITS, exhibit_runs
 from .runs import RecordStore, write_atomically
 from .scales import REPOSITORY, Scale
-from .study import EXHIBITS, exhibit_runs
 
 README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- exhibits: maskft overview -->", "<!-- end of exhibits -->"

@@ -20,11 +20,12 @@ from maskft.examples import (
     read_answers,
     write_examples,
 )
+from maskft.exhibits import make_run, table3_runs
 from maskft.metrics import RELEASE_TOKENIZER, accuracy
 from maskft.paper import DATASETS, METHODS
 from maskft.provenance import Provenance
 from maskft.scales import TINY
-from maskft.study import Study, make_run, table3_runs
+from maskft.study import Study
 
 
 @cache

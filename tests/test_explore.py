@@ -7,6 +7,7 @@ import torch
 
 from maskft import explore
 from maskft.evaluation import answer_questions
+from maskft.exhibits import make_run
 from maskft.explore import (
     FIELDS,
     Explorer,
@@ -26,7 +27,7 @@ from maskft.notebooks import NOTEBOOKS
 from maskft.runs import RunStore
 from maskft.samplers import Commit
 from maskft.scales import TINY
-from maskft.study import Study, make_run
+from maskft.study import Study
 
 DLLM = {"max_new_tokens": 8, "block_length": 4, "sampler_steps": 8, "eval_steps": (0, 5, 10)}
 

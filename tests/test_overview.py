@@ -2,9 +2,9 @@
 
 import pytest
 
+from maskft.exhibits import EXHIBITS
 from maskft.overview import BEGIN, END, README, ROWS, exhibit_map, write_overview
 from maskft.scales import TINY
-from maskft.study import EXHIBITS
 
 
 def test_every_exhibit_has_its_row():

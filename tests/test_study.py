@@ -1,110 +1,26 @@
-"""Which runs exhibits need, at each scale, with the settings that the paper states."""
+"""The runs of an exhibit as a notebook opens them: from records, and packed into records."""
 
+import json
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
-from maskft import study
-from maskft.paper import PAPER_SETTINGS
-from maskft.runs import RunStore, pack_records
-from maskft.scales import PAPER, SCALES, TINY, get_scale
-from maskft.study import (
-    EXHIBITS,
-    check_seeds,
-    control_runs,
-    exhibit_runs,
-    make_run,
-    open_study,
-    sweep_runs,
-    table3_runs,
-)
+from maskft import exhibits, study
+from maskft.exhibits import make_run, table3_runs
+from maskft.runs import RecordStore, RunStore, pack_records
+from maskft.scales import TINY
+from maskft.study import Study, open_study
 
 
 @pytest.fixture(autouse=True)
 def pinned(monkeypatch):
     """Fingerprints and revisions without reading data or weights."""
-    monkeypatch.setattr(study, "_fingerprint", lambda dataset, source, world_seed: f"{dataset}-{source}-{world_seed}")
-    monkeypatch.setattr(study, "_revision", lambda base: f"revision of {base}")
+    monkeypatch.setattr(exhibits, "_fingerprint", lambda dataset, source, world_seed: f"{dataset}-{source}-{world_seed}")
+    monkeypatch.setattr(exhibits, "_revision", lambda base: f"revision of {base}")
 
 
-def test_table3_is_three_methods_on_three_sets_with_and_without_paraphrases():
-    runs = table3_runs(TINY, [0, 1])
-    assert len(runs) == len({run.run_id for run in runs}) == 2 * 3 * 3 * 2
-    assert {run.paraphrases for run in runs} == {"none", "same_order"}
-
-
-def test_figure2_needs_no_run_that_table3_has_not():
-    assert set(exhibit_runs("figure2", TINY, [0])) <= set(exhibit_runs("table3", TINY, [0]))
-
-
-def test_the_sweep_gives_every_method_the_same_grid_on_name_description_with_paraphrases():
-    runs = sweep_runs(TINY, [0])
-    by_method = {m: sorted(r.learning_rate for r in runs if r.method == m) for m in study.METHODS}
-    assert all(rates == sorted(TINY.sweep) for rates in by_method.values())
-    assert {(run.dataset, run.paraphrases) for run in runs} == {("name_description", "same_order")}
-
-
-def test_every_chosen_rate_is_on_the_grid_it_was_chosen_from():
-    for scale in SCALES.values():
-        assert set(scale.learning_rates.values()) <= set(scale.sweep)
-
-
-def test_a_method_differs_from_another_only_in_what_a_scale_may_choose():
-    """Same data, batch, optimizer and budget law for all methods of a scale; the length of an answer where it says so."""
-    for scale in SCALES.values():
-        runs = [make_run(scale, method, "wiki", "none") for method in study.METHODS]
-        free = {"method": "ar", "base": "b", "base_revision": "r", "learning_rate": 1.0, "eval_steps": (0, 1)}
-        free |= {name: 32 for settings in scale.method_settings.values() for name in settings}
-        assert len({replace(run, **free) for run in runs}) == 1
-
-
-def test_the_control_differs_from_masked_ar_in_its_base_alone():
-    scale = replace(TINY, control_base="another")
-    control = control_runs(scale, [0])[0]
-    main = make_run(scale, "masked_ar", control.dataset, "none")
-    assert replace(control, base=main.base, base_revision=main.base_revision) == main and control.base != main.base
-
-
-def test_the_paper_scale_has_the_settings_of_appendix_a4():
-    ar, dllm, masked = (make_run(PAPER, method, "name_description", "none") for method in study.METHODS)
-    assert (ar.learning_rate, dllm.learning_rate, masked.learning_rate) == (5e-6, 1e-5, 3e-6)
-    assert masked.train_batch_size == PAPER_SETTINGS["batch_size"].value == 64
-    assert (masked.mask_ratio, masked.max_new_tokens, masked.block_length) == ((0.05, 0.95), 128, 4)
-    assert masked.eval_steps == (0, 30, 60, 120, 240, 480, 960, 1920, 2880, 3840)
-
-
-def test_paper_epochs_become_true_optimizer_steps():
-    """128 epochs of ceil(1800 / 64) = 29 steps; 7080 of 2 for the dLLM on Biography; 512 of ceil(940 / 64) = 15."""
-    last = {
-        ("name_description", "same_order", "ar"): 128 * 29,
-        ("biography", "none", "dllm"): 7080 * 2,
-        ("biography", "none", "ar"): 5120 * 2,
-        ("biography", "same_order", "ar"): 1024 * 8,
-        ("wiki", "same_order", "ar"): 512 * 15,
-    }
-    for (dataset, paraphrases, method), steps in last.items():
-        assert make_run(PAPER, method, dataset, paraphrases).total_steps == steps
-
-
-def test_world_seed_and_run_seed_make_other_runs():
-    runs = {make_run(TINY, "ar", "wiki", "none", seed=s, world_seed=w).run_id for s in (0, 1) for w in (0, 1)}
-    assert len(runs) == 4
-
-
-@pytest.mark.parametrize("seeds", [[], [0, 0], [-1], [True]])
-def test_seeds_that_are_not_distinct_whole_numbers_are_refused(seeds):
-    with pytest.raises(ValueError, match="distinct whole numbers"):
-        check_seeds(seeds)
-
-
-def test_unknown_exhibits_and_scales_name_what_there_is():
-    with pytest.raises(ValueError, match="table1, table2, table3"):
-        exhibit_runs("table9", TINY, [0])
-    with pytest.raises(ValueError, match="tiny, paper"):
-        get_scale("huge")
-
-
-def _finish(store, config):
+def _finish(store, config, steps_with_answers=()):
     """Publish a made run: accuracy 0.5 everywhere."""
     from maskft.data import CATEGORIES
     from maskft.runs import RECORD_FIELDS
@@ -119,7 +35,12 @@ def _finish(store, config):
         ]
         (staging / "metrics.jsonl").write_text("".join(rows))
         (staging / "losses.jsonl").write_text("")
-        (staging / "generations.jsonl").write_text("")
+        answers = [
+            {"step": step, "question_id": 0, "category": CATEGORIES[config.dataset][0], "question": "q", "answer": "a",
+             "generation": "a", "accuracy": 1.0, "rouge1_recall": 1.0, "exact_match": 1.0}
+            for step in steps_with_answers
+        ]  # fmt: skip
+        (staging / "generations.jsonl").write_text("".join(f"{json.dumps(answer)}\n" for answer in answers))
         store.publish(config, staging, dict.fromkeys(RECORD_FIELDS, "x"))
 
 
@@ -151,26 +72,15 @@ def test_an_exhibit_that_allows_missing_records_opens_without_any(tmp_path, monk
     assert opened.configs == [] and opened.metrics.empty and opened.command.endswith("--seeds 1")
 
 
-def test_figure_4_trains_each_fixed_ratio_of_each_method_beside_the_random_one():
-    runs = exhibit_runs("figure4", TINY, [0, 1])
-    ratios = {m: sorted({run.mask_ratio for run in runs if run.method == m}) for m in ("dllm", "masked_ar")}
-    fixed = [(0.25, 0.25), (0.5, 0.5), (0.75, 0.75), (1.0, 1.0)]
-    assert ratios == {"dllm": sorted([(0.05, 0.95), *fixed]), "masked_ar": sorted([(0.0, 0.0), (0.05, 0.95), *fixed])}
-    assert {(run.dataset, run.paraphrases) for run in runs} == {("name_description", "none")} and len(runs) == 2 * 11
-
-
-def test_figure_9_has_the_control_beside_masked_and_plain_ar_on_every_data_set():
-    runs = exhibit_runs("figure9", TINY, [0])
-    arms = {(run.method, run.corruption) for run in runs}
-    assert arms == {("ar", "mask"), ("masked_ar", "mask"), ("masked_ar", "random_token")} and len(runs) == 3 * 3 * 2
-
-
-def test_exhibits_share_their_runs():
-    """Tables 1, 3, 4 and Figures 1, 2, 6 to 8 are views of one set; `claims` needs every run there is."""
-    shared = set(table3_runs(TINY, [0]))
-    for exhibit in ("table1", "table4", "figure1", "figure2", "figure6", "figure7", "figure8", "examples"):
-        assert set(exhibit_runs(exhibit, TINY, [0])) <= shared, exhibit
-    assert set(exhibit_runs("table2", TINY, [0])) - shared == {make_run(TINY, "ar", "wiki", "permute_order")}
-    everything = exhibit_runs("claims", TINY, [0])
-    assert all(set(exhibit_runs(e, TINY, [0])) <= set(everything) for e in EXHIBITS)
-    assert len(everything) == len(set(everything))
+def test_a_rate_that_was_not_chosen_keeps_the_answers_of_its_best_step_alone(tmp_path, monkeypatch):
+    """A run keeps the first evaluations, the best and the last; accuracy is 0.5 everywhere, so step 10 is the best."""
+    monkeypatch.setattr(type(TINY), "records", property(lambda self: tmp_path / "records"))
+    store = RunStore(tmp_path / "runs")
+    chosen = make_run(TINY, "ar", "name_description", "same_order")
+    other = replace(chosen, learning_rate=5e-4)
+    for config in (chosen, other):
+        _finish(store, config, steps_with_answers=config.eval_steps)
+    Study("figure5", TINY, [chosen, other], store, pd.DataFrame(), {"world_seed": 0}).pack()  # packing reads the store
+    packed = RecordStore(tmp_path / "records")
+    kept = {config: {row["step"] for row in packed.generations(config)} for config in (chosen, other)}
+    assert kept == {chosen: {0, 10, 20, 80}, other: {10}}
