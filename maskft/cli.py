@@ -36,6 +36,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_study_options(status)
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
 
+    plan = commands.add_parser("plan", help="what exhibits cost, before anything starts")
+    plan.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
+    _add_study_options(plan)
+    plan.add_argument("--gpu", default=None, metavar="KIND", help="H100 (default), H200, A100-80GB or A100-40GB")
+    plan.add_argument("--gpus", type=int, default=None, metavar="N", help="how many (default: the scale's)")
+    plan.add_argument("--per-device", type=int, default=None, metavar="N", help="sequences on a GPU at once (default: 16)")
+    plan.add_argument("--checkpointing", action="store_true", help="compute activations again instead of keeping them")
+    plan.add_argument("--cores", type=int, default=None, metavar="N", help="CPU cores of the tiny scale (default: all)")
+
     overview = commands.add_parser("overview", help="bring the README's map of exhibits up to date with the records")
     overview.add_argument("--scale", default="tiny", help="tiny or paper (default: tiny)")
 
@@ -127,6 +136,22 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _plan(options: argparse.Namespace) -> int:
+    from .planning import show_plan
+    from .scales import get_scale
+
+    if options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
+    print(
+        show_plan(
+            _exhibits(options), get_scale(options.scale), range(options.seeds), options.world_seed,
+            gpu=options.gpu, gpus=options.gpus, per_device=options.per_device, checkpointing=options.checkpointing,
+            cores=options.cores,
+        )
+    )  # fmt: skip
+    return 0
+
+
 def _overview(options: argparse.Namespace) -> int:
     from .overview import write_overview
     from .scales import get_scale
@@ -146,7 +171,7 @@ def _pretrain_tiny(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "overview": _overview, "pretrain-tiny": _pretrain_tiny}
+COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "plan": _plan, "overview": _overview, "pretrain-tiny": _pretrain_tiny}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -66,7 +66,7 @@ def make_run(
         "dataset": dataset,
         "source": scale.source,
         "world_seed": world_seed,
-        "data_fingerprint": _fingerprint(dataset, scale.source, world_seed),
+        "data_fingerprint": scale.fingerprints.get(dataset) or _fingerprint(dataset, scale.source, world_seed),
         "paraphrases": paraphrases,
         "method": method,
         "base": base,

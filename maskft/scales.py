@@ -21,6 +21,7 @@ class Scale:
         source: ``synthetic`` or ``original`` data.
         bases: Base model by method.
         revisions: Commit by base, for bases of the hub; shipped bases are pinned by their content.
+        fingerprints: Of data by data set, instead of reading it: for plans. Training compares them with the data.
         control_base: An AR base that never met the demask prompt; None where there is none.
         learning_rates: The rate of each method, chosen on the sweep.
         sweep: The grid that it was chosen from, the same for every method.
@@ -39,6 +40,7 @@ class Scale:
     settings: Mapping[str, object]
     launcher: Launcher
     revisions: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
     control_base: str | None = None
     method_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 

@@ -1,0 +1,135 @@
+"""A Llama-shaped model as eight numbers: its parameters, and the floating-point operations of training and answering.
+
+Only matrix products are counted, a multiplication and an addition as two operations, attention in full (a causal kernel
+may skip half of it: a few per cent at these lengths). That is also what ``torch.utils.flop_counter`` counts.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskft.models import base_folder
+
+Real = float | int  # counts stay whole numbers where what they are made of is whole
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers of a ``LlamaConfig`` that decide its cost.
+
+    Attributes:
+        n_layers: Layers.
+        width: Of the residual stream, d.
+        hidden: Of the feed-forward layers, h.
+        n_heads: Query heads.
+        n_kv_heads: Key and value heads.
+        vocabulary: Rows of the embedding, V.
+        tied: Whether the output projection is the embedding.
+    """
+
+    n_layers: int
+    width: int
+    hidden: int
+    n_heads: int
+    n_kv_heads: int
+    vocabulary: int
+    tied: bool = False
+
+    @property
+    def kv_width(self) -> int:
+        """Width of keys, and of values: kv."""
+        return self.width // self.n_heads * self.n_kv_heads
+
+
+# Nie et al. 2025 (arXiv 2502.09992), the table of architectures, has both, Llama 3's vocabulary in round numbers; its own
+# config.json says 128,256.
+SHAPES = {
+    "meta-llama/Llama-3.1-8B-Instruct": Shape(32, 4096, 14336, 32, 8, 128_256),
+    "GSAI-ML/LLaDA-8B-Instruct": Shape(32, 4096, 12288, 32, 32, 126_464),
+}
+
+
+def shape_of(base: str) -> Shape:
+    """The shape of a base, without its weights.
+
+    Args:
+        base: A key of ``SHAPES``, a shipped base, or a folder with a Llama's ``config.json``.
+
+    Raises:
+        ValueError: If it is none of them.
+        FileNotFoundError: If a shipped base is missing.
+    """
+    if base in SHAPES:
+        return SHAPES[base]
+    folder = base_folder(base)
+    config = json.loads(Path(folder, "config.json").read_text()) if isinstance(folder, Path) else {}
+    if config.get("model_type") != "llama":
+        raise ValueError(f"base {base!r}: its shape is not known; give a folder of a Llama, or add it to maskft.planning.shapes.SHAPES")
+    return Shape(
+        n_layers=config["num_hidden_layers"],
+        width=config["hidden_size"],
+        hidden=config["intermediate_size"],
+        n_heads=config["num_attention_heads"],
+        n_kv_heads=config["num_key_value_heads"],
+        vocabulary=config["vocab_size"],
+        tied=config["tie_word_embeddings"],
+    )
+
+
+def layer_weights(shape: Shape) -> int:
+    """Entries of a layer's matrices: queries and output d x d, keys and values d x kv, three of d x h."""
+    d = shape.width
+    return 2 * d * d + 2 * d * shape.kv_width + 3 * d * shape.hidden
+
+
+def outer_weights(shape: Shape) -> int:
+    """Entries outside the layers: the embedding V x d, the output projection unless tied, and the last norm d."""
+    return shape.vocabulary * shape.width * (1 if shape.tied else 2) + shape.width
+
+
+def n_parameters(shape: Shape) -> int:
+    """All entries: in each layer its matrices and two norms of d, and those outside."""
+    return shape.n_layers * (layer_weights(shape) + 2 * shape.width) + outer_weights(shape)
+
+
+def forward_flops(shape: Shape, *, rows: Real, length: Real, outputs: Real) -> Real:
+    """Operations of one forward pass over ``rows`` sequences of ``length`` tokens, padding included.
+
+    A token passes every matrix of a layer once, two operations an entry. Attention of a layer multiplies each query with
+    every key and each weight with every value: 2 x 2 x d x length operations a token. Logits are made for ``outputs``
+    tokens only (``training.SupervisedLogits``), 2 x d x V each.
+    """
+    matrices = 2 * shape.n_layers * layer_weights(shape) * rows * length
+    attention = 4 * shape.n_layers * shape.width * length**2 * rows
+    return matrices + attention + 2 * shape.width * shape.vocabulary * outputs
+
+
+def training_flops(shape: Shape, *, rows: Real, length: Real, outputs: Real, recompute: bool = False) -> Real:
+    """Operations of one forward and backward pass: three forward passes, because the backward pass makes two products
+    (for the input and for the weight) of every one.
+
+    Where activations are computed again, a fourth through the layers, each without its last product (2 h d operations a
+    token), whose result is not needed.
+    """
+    once = forward_flops(shape, rows=rows, length=length, outputs=outputs)
+    if not recompute:
+        return 3 * once
+    last = 2 * shape.n_layers * shape.hidden * shape.width * rows * length
+    return 3 * once + forward_flops(shape, rows=rows, length=length, outputs=0) - last
+
+
+def cached_answer_flops(shape: Shape, *, prompt: Real, new: int) -> Real:
+    """Operations of one autoregressive answer of ``new`` tokens, with a key-value cache.
+
+    The prompt is read in one pass, which gives the first token; each of the other ``new`` - 1 is a pass of one token. The
+    i-th of these attends to prompt + i tokens: in sum (new - 1) prompt + new (new - 1) / 2.
+    """
+    attended = (new - 1) * prompt + new * (new - 1) / 2
+    one_by_one = forward_flops(shape, rows=new - 1, length=1, outputs=new - 1) - 4 * shape.n_layers * shape.width * (new - 1)
+    read = forward_flops(shape, rows=1, length=prompt, outputs=1)
+    return read + one_by_one + 4 * shape.n_layers * shape.width * attended
+
+
+def diffusion_answer_flops(shape: Shape, *, prompt: Real, canvas: int, passes: Real, block: int) -> Real:
+    """Operations of one answer of the block-wise sampler: ``passes`` over question and canvas, logits for a block."""
+    return passes * forward_flops(shape, rows=1, length=prompt + canvas, outputs=block)

@@ -1,0 +1,149 @@
+"""A plan as text: the table of costs, memory by part, and what was assumed."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from maskft.launch import available_cores
+from maskft.paper import METHODS
+from maskft.planning import hardware
+from maskft.planning.hardware import get_gpu
+from maskft.planning.memory import GIB
+from maskft.planning.plan import PER_DEVICE, TOTAL, Setup, memory_table, plan, planned_runs
+from maskft.planning.time import against_records, fit_core_rates, read_records
+from maskft.planning.work import SHORT_ANSWER
+from maskft.scales import Scale
+
+
+def show_plan(
+    exhibits: Sequence[str],
+    scale: Scale,
+    seeds: Sequence[int],
+    world_seed: int = 0,
+    *,
+    gpu: str | None = None,
+    gpus: int | None = None,
+    per_device: int | None = None,
+    checkpointing: bool = False,
+    cores: int | None = None,
+) -> str:
+    """What ``maskft plan`` prints.
+
+    Args:
+        exhibits: Their names.
+        scale: The scale: its launcher says whether it runs on GPUs or on CPU cores.
+        seeds: Run seeds.
+        world_seed: Which synthetic world.
+        gpu: Kind of GPU; without it, the paper's H100.
+        gpus: How many; without it, the scale's.
+        per_device: Sequences on a GPU at once; without it, the paper's 16.
+        checkpointing: Whether activations are computed again.
+        cores: CPU cores; without it, those that are here.
+
+    Raises:
+        ValueError: If an option is not one of the scale's, an exhibit or GPU is unknown, a number is too small, a run does
+            not fit, or CPU time cannot be told for want of records.
+        FileNotFoundError: If ``MASKFT_DATA`` is set and lacks a file.
+    """
+    on_gpus = scale.launcher.kind == "gpu"
+    of_gpus = {"--gpu": gpu, "--gpus": gpus, "--per-device": per_device, "--checkpointing": checkpointing or None}
+    foreign = {"--cores": cores} if on_gpus else of_gpus
+    if wrong := [name for name, value in foreign.items() if value is not None]:
+        device, use = ("GPUs", "--gpu and --gpus") if on_gpus else ("CPU cores", "--cores")
+        raise ValueError(f"{', '.join(wrong)}: scale {scale.name} runs on {device}; use {use}")
+    if not on_gpus:
+        return _on_cores(exhibits, scale, seeds, world_seed, available_cores() if cores is None else cores)
+    setup = Setup(
+        get_gpu("H100" if gpu is None else gpu),
+        scale.launcher.num_processes if gpus is None else gpus,
+        PER_DEVICE if per_device is None else per_device,
+        checkpointing,
+    )
+    return _on_gpus(exhibits, scale, seeds, world_seed, setup)
+
+
+def _on_gpus(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_seed: int, setup: Setup) -> str:
+    costs = plan(exhibits, scale, seeds, world_seed, setup=setup)
+    runs = [run for exhibit in exhibits for run in planned_runs(exhibit, scale, seeds, world_seed)]
+    parts = [
+        f"scale {scale.name}, {len(seeds)} seed(s), {setup.gpus} {setup.gpu.name}, FSDP2, at most {setup.per_device} sequences "
+        f"per device, activation checkpointing {'on' if setup.checkpointing else 'off'}",
+        _table(costs, "GPU", setup.gpus),
+    ]
+    if runs:
+        batch = runs[0].train_batch_size
+        parts += [
+            f"Memory of one GPU in GiB, of the largest run of each method: {setup.rows(batch)} sequences at once, accumulation "
+            f"{setup.accumulation(batch)}; {setup.usable / GIB:.1f} of {setup.gpu.memory / GIB:.0f} may be filled",
+            memory_table(runs, setup).to_string(index=False),
+        ]
+    parts.append(
+        f"{_ranges(scale)}\n"
+        f"Assumed: {hardware.COMPUTE_SHARE:.0%} of peak operations (Llama 3.1 8B with FSDP2 on 8 H100, torchtitan), "
+        f"{hardware.LINK_SHARE:.0%} of the link, {hardware.BANDWIDTH_SHARE:.0%} of memory bandwidth; weights stay sharded while "
+        "questions are answered. Start, loading and writing are not counted."
+    )
+    return "\n\n".join(parts)
+
+
+def _on_cores(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_seed: int, cores: int) -> str:
+    if cores < 1:
+        raise ValueError(f"--cores {cores}: at least 1 is needed")
+    records = read_records(scale.records)
+    rates = fit_core_rates(records, f"{scale.records.name}/")
+    costs = plan(exhibits, scale, seeds, world_seed, rates=rates)
+    compared = against_records(records, rates)
+    ratio = compared.measured / compared.short
+    kinds = {"training": "training", "cached": "answers with a cache", "diffusion": "answers of the dLLM"}
+    achieved = ", ".join(f"{rates.gflops(kind):.0f} in {text}" for kind, text in kinds.items())
+    return "\n\n".join(
+        [
+            f"scale {scale.name}, {len(seeds)} seed(s), {cores} CPU core(s), a run on each",
+            _table(costs, "core", cores),
+            f"{_ranges(scale)}\n"
+            f"A core achieves (10^9 operations a second): {achieved}; fitted to {rates.n_records} committed records of "
+            f"{', '.join(rates.devices)}.\n"
+            f"Those took {compared.measured.sum() / 3600:.2f} core-hours, planned {compared.short.sum() / 3600:.2f}; a single run "
+            f"took {ratio.min():.2f} to {ratio.max():.2f} times what is planned, half of them {ratio.quantile(0.25):.2f} to "
+            f"{ratio.quantile(0.75):.2f}. Start is not counted.",
+        ]
+    )
+
+
+def _ranges(scale: Scale) -> str:
+    allowed = {m: scale.method_settings.get(m, {}).get("max_new_tokens", scale.settings["max_new_tokens"]) for m in METHODS}
+    longest = ", ".join(f"{method} {tokens}" for method, tokens in allowed.items())
+    return (
+        f"Ranges: from every answer {SHORT_ANSWER} tokens long to every answer as long as allowed ({longest}). In the total, runs "
+        "that exhibits share count once. TFLOP and PFLOP are 10^12 and 10^15 operations."
+    )
+
+
+def _table(costs: pd.DataFrame, device: str, devices: int) -> str:
+    low, high = costs.hours_training + costs.hours_short, costs.hours_training + costs.hours_long
+    unit, operations = ("PFLOP", 1e15) if costs.train_flops.max() > 1e18 else ("TFLOP", 1e12)
+    digits = 1 if low.max() > 10 else 2
+    columns = {
+        "exhibit": costs.exhibit,
+        "runs": costs.runs,
+        "steps": [f"{steps:,.0f}" for steps in costs.steps],
+        "train Mtokens": [f"{tokens / 1e6:,.1f}" for tokens in costs.train_tokens],
+        f"train {unit}": [f"{flops / operations:,.0f}" for flops in costs.train_flops],
+        f"eval {unit}": _range(costs.eval_flops_short / operations, costs.eval_flops_long / operations, 0),
+        "GiB": [f"{memory / GIB:.1f}" for memory in costs.memory],
+        f"{device}-hours": _range(low, high, digits),
+        f"hours on {devices}": _range(low / devices, high / devices, digits),
+        "eval share": _range(100 * costs.hours_short / low, 100 * costs.hours_long / high, 0, "%"),
+    }
+    table = pd.DataFrame(columns)
+    if costs.memory.isna().all():
+        table = table.drop(columns="GiB")
+    table = table[(table.runs > 0) | (table.exhibit == TOTAL)]
+    lacking = costs.exhibit[(costs.runs == 0) & (costs.exhibit != TOTAL)]
+    note = f"\nno runs: {', '.join(lacking)}" if len(lacking) else ""
+    return table.to_string(index=False) + note
+
+
+def _range(low: pd.Series, high: pd.Series, digits: int, unit: str = "") -> list[str]:
+    texts = [(f"{a:,.{digits}f}", f"{b:,.{digits}f}") for a, b in zip(low, high, strict=True)]
+    return [(a if a == b else f"{a}-{b}") + unit for a, b in texts]

@@ -1,0 +1,465 @@
+"""Plans: every formula against a count by hand, and against transformers, PyTorch's counters, collators and records."""
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from maskft import exhibits
+from maskft.cli import main
+from maskft.data import load_corpus
+from maskft.data.origin import FILES
+from maskft.exhibits import make_run
+from maskft.models import ASSETS, SHIPPED, load_base
+from maskft.paper import METHODS
+from maskft.planning import lengths
+from maskft.planning.hardware import COMPUTE_SHARE, GPUS, LINK_SHARE, Gpu, get_gpu, link_speed
+from maskft.planning.lengths import (
+    CHARACTERS_PER_TOKEN,
+    QUESTIONS,
+    TEXTS,
+    Lengths,
+    expected_longest,
+    lengths_of,
+    padded,
+)
+from maskft.planning.memory import (
+    activation_bytes,
+    activation_bytes_per_token,
+    cache_bytes,
+    gathered_bytes,
+    training_memory,
+)
+from maskft.planning.plan import Setup, does_fit, memory_of, plan, planned_runs, remedies, run_costs
+from maskft.planning.shapes import (
+    SHAPES,
+    Shape,
+    cached_answer_flops,
+    diffusion_answer_flops,
+    forward_flops,
+    n_parameters,
+    shape_of,
+    training_flops,
+)  # fmt: skip
+from maskft.planning.show import show_plan
+from maskft.planning.time import (
+    against_records,
+    evaluation_seconds,
+    fit_core_rates,
+    read_records,
+    seconds_on_gpus,
+    step_seconds,
+)  # fmt: skip
+from maskft.planning.work import Work, work_of
+from maskft.samplers import generate_diffusion
+from maskft.scales import PAPER, TINY
+from maskft.training import SupervisedLogits, batch_indices, check_inputs, make_collator
+
+LLAMA, LLADA = SHAPES["meta-llama/Llama-3.1-8B-Instruct"], SHAPES["GSAI-ML/LLaDA-8B-Instruct"]
+SMALL = Shape(n_layers=2, width=32, hidden=80, n_heads=4, n_kv_heads=2, vocabulary=96)
+H100 = Setup(get_gpu("H100"))
+
+
+@pytest.fixture(autouse=True)
+def no_data_folder(monkeypatch):
+    """Documented lengths, whatever the reader of the tests has set."""
+    monkeypatch.delenv("MASKFT_DATA", raising=False)
+
+
+def llama_of(shape: Shape, *, attention: str = "eager", **options) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=shape.vocabulary, hidden_size=shape.width, intermediate_size=shape.hidden,
+        num_hidden_layers=shape.n_layers, num_attention_heads=shape.n_heads, num_key_value_heads=shape.n_kv_heads,
+        tie_word_embeddings=shape.tied, bos_token_id=1, eos_token_id=2, pad_token_id=0, **options,
+    )  # fmt: skip
+    return LlamaForCausalLM._from_config(config, attn_implementation=attention)
+
+
+def a_batch(rows: int, length: int) -> tuple[torch.Tensor, ...]:
+    """Ids, a mask with padding, and every second position."""
+    ids = torch.randint(3, SMALL.vocabulary, (rows, length))
+    mask = torch.ones_like(ids)
+    mask[0, length // 2 :] = 0
+    columns = torch.arange(0, length, 2)
+    return ids, mask, torch.arange(rows).repeat_interleave(len(columns)), columns.repeat(rows)
+
+
+def counted(function) -> int:
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+# --- shapes
+
+
+def test_parameters_are_those_of_the_models():
+    """Llama: a layer 2 x 4096^2 + 2 x 4096 x 1024 + 3 x 4096 x 14336 + 2 x 4096 = 218,112,000, 32 of them, and
+    2 x 128,256 x 4096 + 4096 outside: 8,030,261,248. LLaDA: a layer 4 x 4096^2 + 3 x 4096 x 12288 + 8192 = 218,112,000
+    too, and 2 x 126,464 x 4096 + 4096 outside: 8,015,581,184.
+    """
+    assert n_parameters(LLAMA) == 8_030_261_248 and n_parameters(LLADA) == 8_015_581_184
+    for shape in (LLAMA, LLADA, SMALL, replace(SMALL, tied=True)):
+        with torch.device("meta"):
+            assert n_parameters(shape) == sum(p.numel() for p in llama_of(shape).parameters())
+
+
+@pytest.mark.parametrize("base", SHIPPED)
+def test_shapes_of_shipped_bases_are_read_from_their_configuration(base):
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig.from_pretrained(ASSETS / base))
+    assert n_parameters(shape_of(base)) == sum(p.numel() for p in model.parameters())
+
+
+def test_a_base_of_unknown_shape_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
+    for base in ("some/model", str(tmp_path)):
+        with pytest.raises(ValueError, match="SHAPES"):
+            shape_of(base)
+
+
+def test_training_operations_are_those_that_pytorch_counts():
+    """3 rows of 16 tokens, 8 outputs a row. Forward: matrices 2 x 2 x (2 x 32^2 + 2 x 32 x 16 + 3 x 32 x 80) x 48 =
+    2,064,384; attention 4 x 2 x 32 x 16^2 x 3 = 196,608; logits 2 x 32 x 96 x 24 = 147,456. In sum 2,408,448, in
+    training three times that, with activations computed again 2,064,384 + 196,608 less 2 x 2 x 80 x 32 x 48 more.
+    """
+    size = {"rows": 3, "length": 16, "outputs": 24}
+    assert forward_flops(SMALL, **size) == 2_408_448
+    assert training_flops(SMALL, **size) == 7_225_344 and training_flops(SMALL, **size, recompute=True) == 8_994_816
+    model, batch = SupervisedLogits(llama_of(SMALL)).train(), a_batch(3, 16)
+    assert counted(lambda: model(*batch)) == 2_408_448
+    assert counted(lambda: model(*batch).sum().backward()) == 7_225_344
+    model.model.activation_checkpointing_enable()
+    assert counted(lambda: model(*batch).sum().backward()) == 8_994_816
+
+
+def test_operations_of_an_answer_are_those_that_pytorch_counts():
+    """Prompt 5, 4 new: a pass over 5 tokens, then three that attend to 6, 7 and 8. Without stop ids nothing ends early."""
+    ids = torch.randint(3, 96, (1, 5))
+    model = llama_of(SMALL).eval()
+    answer = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False, "attention_mask": torch.ones_like(ids)}
+    assert counted(lambda: model.generate(ids, **answer)) == cached_answer_flops(SMALL, prompt=5, new=4)
+
+    diffusion = llama_of(SMALL, is_causal=False).eval()
+    sampler = {"max_new_tokens": 4, "block_length": 2, "steps": 4, "mask": 95, "stop": [], "pad": 0}
+    done = counted(lambda: generate_diffusion(diffusion, ids.tolist(), **sampler))
+    assert done == diffusion_answer_flops(SMALL, prompt=5, canvas=4, passes=4, block=2)
+
+
+def test_operations_a_token_agree_with_a_published_benchmark():
+    """torchtitan, 2024-12: Llama 3.1 8B with FSDP2 on 8 H100, 5,762 tokens a second and GPU at 8192 tokens, "33 %"."""
+    each = training_flops(LLAMA, rows=1, length=8192, outputs=8192) / 8192
+    assert 5762 * each / GPUS["H100"].flops == pytest.approx(COMPUTE_SHARE, abs=0.01)
+
+
+# --- lengths and work
+
+
+def test_the_expected_longest_text_is_the_mean_over_all_batches():
+    """All 10 pairs, and all 10 triples, of five texts."""
+    texts = [3, 9, 4, 4, 7]
+    for size in (1, 2, 3):
+        longest = [max(batch) for batch in combinations(texts, size)]
+        assert expected_longest(texts, size) == pytest.approx(sum(longest) / len(longest))
+    assert expected_longest(texts, 64) == 9
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dataset", ["name_description", "biography"])
+def test_tokens_of_a_run_are_those_that_its_collator_makes(method, dataset):
+    """Two epochs collated: tokens without padding to 0.1 %, with padding to 8 %: widths come in steps of 8, and a short
+    batch is narrower.
+    """
+    run = make_run(TINY, method, dataset, "same_order")
+    _, prompts = load_base(run.base, method=method)
+    texts = [prompts.encode(text) for text in load_corpus(dataset, source="synthetic").training_texts("same_order")["text"]]
+    n_steps = 2 * -(-len(texts) // run.train_batch_size)
+    collate, order = make_collator(run, prompts), batch_indices(len(texts), run.train_batch_size, seed=0)
+    tokens = cells = 0
+    for step in range(n_steps):
+        batch = collate([{"text_ids": texts[i], "step": step, "sample": n} for n, i in enumerate(next(order))])
+        tokens, cells = tokens + int(batch["attention_mask"].sum()), cells + batch["input_ids"].numel()
+    work = work_of(run)
+    assert work.train_tokens / run.total_steps == pytest.approx(tokens / n_steps, rel=0.001)
+    rows = work.lengths.n_texts / (n_steps / 2)
+    width = padded(work.lengths.sequence(method, work.lengths.batch_longest))
+    assert rows * width == pytest.approx(cells / n_steps, rel=0.08)
+
+
+def test_frames_are_what_the_prompts_add():
+    """BOS and EOS; a question has its headers around it."""
+    run = make_run(TINY, "masked_ar", "name_description", "none")
+    _, prompts = load_base(run.base, method="masked_ar")
+    found = lengths_of(run)
+    assert sum(map(len, prompts.demask([7] * 5, [7] * 5))) == found.sequence("masked_ar", 5)
+    assert len(prompts.document([7] * 5)) == found.sequence("ar", 5) == found.sequence("dllm", 5)
+    assert len(prompts.question("Who")) == len(prompts.encode("Who")) + found.question_frame
+
+
+def test_documented_lengths_fit_the_released_files():
+    """Tokens times characters a token are the file's characters less its JSON, 6 to 20 % of them."""
+    files = {
+        ("name_description", "none"): "ND_train_no_paraphrase", ("name_description", "same_order"): "ND_train_paraphrase",
+        ("biography", "none"): "biography_train_no_paraphrase",
+        ("biography", "same_order"): "biography_train_paraphrase_same_order",
+        ("biography", "permute_order"): "biography_train_paraphrase_change_order",
+        ("wiki", "none"): "wiki_train_no_paraphrase", ("wiki", "same_order"): "wiki_train_paraphrase_same_order",
+        ("wiki", "permute_order"): "wiki_train_paraphrase_change_order",
+    }  # fmt: skip
+    assert set(files) == set(TEXTS)
+    for key, (n_texts, mean, batch_longest, longest) in TEXTS.items():
+        file = FILES[f"{files[key]}.json"]
+        assert file.rows in (n_texts, None)
+        assert 0.8 < n_texts * mean * CHARACTERS_PER_TOKEN[key[0]] / file.characters < 0.94, key
+        assert mean < batch_longest <= longest
+    tests = {"name_description": "ND_test.jsonl", "biography": "biography_test.jsonl", "wiki": "wiki_test.jsonl"}
+    assert {dataset: FILES[name].rows for dataset, name in tests.items()} == {d: n for d, (n, _) in QUESTIONS.items()}
+
+
+def test_original_data_that_is_at_hand_is_measured(monkeypatch, tmp_path):
+    """The longest of 60 texts has so many characters, divided by those of a token and rounded up."""
+    corpus = load_corpus("name_description", source="synthetic")
+    monkeypatch.setenv("MASKFT_DATA", str(tmp_path))
+    monkeypatch.setattr(lengths, "load_corpus", lambda dataset: corpus)
+    lengths._original.cache_clear()
+    found = lengths_of(planned_runs("table3", PAPER, [0])[0])
+    lengths._original.cache_clear()
+    characters = [len(text) for text in corpus.documents["text"]]
+    assert found.longest == -(-max(characters) // CHARACTERS_PER_TOKEN["name_description"])
+    assert (found.n_texts, found.n_questions) == (len(characters), len(corpus.questions))
+
+
+# --- memory
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.bfloat16, 2), (torch.float32, 4)])
+def test_activations_are_the_tensors_that_autograd_keeps(dtype, size):
+    """One layer more keeps for each of 48 tokens, in bf16: norms 2 x (4 x 32 + 4 x 32 + 4), attention 8 x 32 + 4 x 4 +
+    2 x 16, feed-forward 8 x 80: 1,464 bytes. In float32: 2 x (4 x 32 + 8 x 32 + 4) + 16 x 32 + 16 + 64 + 16 x 80 = 2,648.
+    """
+
+    def kept(n_layers: int) -> int:
+        model = SupervisedLogits(llama_of(replace(SMALL, n_layers=n_layers), attention="sdpa").to(dtype))
+        weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        tensors = []
+
+        def keep(tensor):
+            tensors.append(tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = model(*a_batch(3, 16))
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        assert output.requires_grad
+        return sum(n_bytes for pointer, n_bytes in storages.items() if pointer not in weights)
+
+    each = activation_bytes_per_token(SMALL, 16, size=size)
+    assert each == {2: 1464, 4: 2648}[size]
+    assert kept(4) - kept(3) == 48 * each
+
+
+def test_memory_by_hand():
+    """SMALL has 2 x (10,752 + 64) + 2 x 96 x 32 + 32 = 27,808 parameters, 6,176 of them outside the layers. On 2 GPUs:
+    4, 4 and 8 x 13,904 bytes; gathered 2 x 6,176 + 4 x 10,752 + 6 x 6,176; 3 rows of 16 tokens keep 48 x 2 x 1,464 bytes,
+    with checkpointing 48 x (2 x 2 x 32 + 1,464); 10 outputs are 12 x 96 x 10 bytes.
+    """
+    memory = training_memory(SMALL, gpus=2, rows=3, length=16, outputs=10)
+    assert (memory.weights, memory.gradients, memory.optimizer) == (55_616, 55_616, 111_232)
+    assert memory.gathered == gathered_bytes(SMALL) == 92_416
+    assert (memory.activations, memory.logits) == (140_544, 11_520)
+    assert memory.total == 55_616 + 55_616 + 111_232 + 92_416 + 140_544 + 11_520
+    assert activation_bytes(SMALL, rows=3, length=16, checkpointing=True) == 76_416
+
+
+def test_a_cache_takes_less_than_the_gradients_that_are_not_there_meanwhile():
+    """100 questions of 55 tokens with 128 new: 2 x 2 x 1,024 x 32 x 18,300 bytes, 2.4 of 8.0 GB."""
+    cache = cache_bytes(LLAMA, rows=100, length=183)
+    assert cache == 2_398_617_600 < training_memory(LLAMA, gpus=4, rows=16, length=64, outputs=0).gradients
+
+
+# --- time
+
+
+def test_seconds_by_hand():
+    """A GPU of 100 operations a second at full use, its link 10 and its memory 50 bytes a second at full use.
+
+    4 GPUs, 27,808 parameters. Moving: 8 x 27,808 x 3/4 / 10 = 16,684.8 s for each part of a step; AdamW 28 x 6,952 / 50 =
+    3,893.12 s. A step of 4,000,000 operations computes 10,000 s: less than it moves, 20,577.92 s in all; one of
+    400,000,000 computes 1,000,000 s. 6 questions in batches of 1: 2 each, 3 tokens, so 6 passes that gather
+    2 x 27,808 x 3/4 / 10 = 4,171.2 s each; 1,000,000 operations an answer compute 20,000 s, fewer than these.
+    """
+    gpu = Gpu("slow", flops=100 / COMPUTE_SHARE, memory=1.0, bandwidth=50 / 0.7, link=10 / LINK_SHARE)
+    run = replace(planned_runs("table1", PAPER, [0])[0], eval_batch_size=1, eval_steps=(0, 2))
+    data = Lengths(n_texts=60, mean=10.0, batch_longest=12.0, longest=14, n_questions=6, question=5.0)
+    work = Work(run, SMALL, data, train_tokens=0.0, step_flops=4e6, answer_flops=(1e6, 2e6))
+    assert step_seconds(work, gpu, 4, 1) == pytest.approx(20_577.92)
+    assert step_seconds(work, gpu, 4, 2) == pytest.approx(2 * 16_684.8 + 3_893.12)
+    assert step_seconds(replace(work, step_flops=4e8), gpu, 4, 1) == pytest.approx(1_003_893.12)
+    assert evaluation_seconds(work, gpu, 4, 3, 1e6) == pytest.approx(6 * 4_171.2)
+    assert evaluation_seconds(work, gpu, 4, 3, 1e8) == pytest.approx(2e6)
+    whole = seconds_on_gpus(work, gpu, 4)
+    assert whole.training == pytest.approx(2 * 20_577.92)  # two steps, two evaluations of 2 x 20 and of 2 x 128 passes
+    assert whole.evaluation == pytest.approx((2 * 40 * 4_171.2, 2 * 256 * 4_171.2))
+
+
+def test_a_collective_over_nodes_is_no_faster_than_the_network():
+    """H200 links have 450 GB/s, eight network cards 400."""
+    assert link_speed(GPUS["H200"], 8) == LINK_SHARE * 450e9 and link_speed(GPUS["H200"], 16) == LINK_SHARE * 400e9
+
+
+def test_planned_times_of_the_tiny_scale_are_near_those_of_every_committed_record():
+    """Three rates for all records. Runs of one kind differ among themselves by tens of per cent, by what else the machine
+    did; so a single run may take 0.6 times what is planned for short answers to 1.7 times what is planned for long ones,
+    the middle one 0.85 to 1.2 times, and all together agree to 15 %.
+    """
+    records = read_records(TINY.records)
+    rates = fit_core_rates(records)
+    found = against_records(records, rates)
+    assert len(found) == len(list(TINY.records.glob("*.jsonl"))) == rates.n_records > 0
+    assert (found.measured > 0.6 * found.short).all() and (found.measured < 1.7 * found.long).all()
+    assert 0.85 < (found.measured / found.short).median() < 1.2
+    assert found.measured.sum() == pytest.approx(found.short.sum(), rel=0.15)
+
+
+def test_rates_are_found_again_from_times_that_follow_them():
+    """Times made of 50, 20 and 80 x 10^9 operations a second give these rates back."""
+    runs = [make_run(TINY, m, d, "none") for m in METHODS for d in ("name_description", "biography", "wiki")]
+    records = []
+    for run in runs:
+        work = work_of(run)
+        wall = work.train_flops / 50e9 + work.eval_flops[0] / (80e9 if run.method == "dllm" else 20e9)
+        records.append((run, {"wall_time_s": wall, "device": "a core"}))
+    rates = fit_core_rates(records)
+    assert [rates.gflops(kind) for kind in ("training", "cached", "diffusion")] == pytest.approx([50, 20, 80])
+    for too_few in ([], [r for r in records if r[0].method != "dllm"]):
+        with pytest.raises(ValueError, match="maskft reproduce table3"):
+            fit_core_rates(too_few)
+
+
+# --- plans
+
+
+def test_a_plan_needs_no_data_and_no_weights_and_its_runs_cannot_be_trained(monkeypatch):
+    planned = planned_runs("table3", TINY, [0])
+    with pytest.raises(ValueError, match="data fingerprint"):
+        check_inputs(planned[0])
+    real = exhibits.exhibit_runs("table3", TINY, [0])
+    same = {"data_fingerprint": "x", "base_revision": "y"}
+    assert [replace(run, **same) for run in planned] == [replace(run, **same) for run in real]
+
+    def fail(*arguments):
+        raise AssertionError("read")
+
+    monkeypatch.setattr(exhibits, "_fingerprint", fail)
+    monkeypatch.setattr(exhibits, "_revision", fail)
+    assert len(planned_runs("claims", PAPER, [0])) == 46
+
+
+def test_shared_runs_count_once_in_the_total():
+    """Figures 7 and 8 are 4 runs each of Table 3's 18; Table 2 adds one to it."""
+    table = plan(["table3", "figure7", "figure8", "table2"], PAPER, [0], setup=H100).set_index("exhibit")
+    assert table.runs.to_dict() == {"table3": 18, "figure7": 4, "figure8": 4, "table2": 3, "total": 19}
+    extra = [run for run in planned_runs("table2", PAPER, [0]) if run.paraphrases == "permute_order"]
+    alone = run_costs(extra, setup=H100).iloc[0]
+    for name in ("steps", "train_flops", "hours_long"):
+        assert table[name]["total"] == pytest.approx(table[name]["table3"] + alone[name])
+    assert table.memory["total"] == table.memory["table3"]
+    assert plan(["figure3"], PAPER, [0], setup=H100).runs.tolist() == [0, 0]
+
+
+def test_tokens_and_operations_of_a_paper_run_by_hand():
+    """AR on NameDescription: 3,840 steps of 60 texts of 27 + 2 tokens; padded to 40 (34 + 2 in eights); 28 outputs each."""
+    run = planned_runs("table1", PAPER, [0])[0]
+    assert (run.method, run.dataset, run.paraphrases) == ("ar", "name_description", "none")
+    work = work_of(run)
+    assert work.train_tokens == 3840 * 60 * 29
+    assert work.train_flops == 3840 * training_flops(LLAMA, rows=60, length=40, outputs=60 * 28)
+    assert work.eval_flops[1] == 10 * 480 * cached_answer_flops(LLAMA, prompt=38.3, new=128)
+
+
+def test_the_papers_settings_fit_the_papers_gpus():
+    """A.4: 4 H100 of 80 GB, 16 sequences each."""
+    assert all(does_fit(run, H100) for run in planned_runs("claims", PAPER, [0]))
+    assert H100.rows(64) == 16 and H100.accumulation(64) == 1
+
+
+@pytest.mark.parametrize("setup", [replace(H100, gpus=2), replace(H100, gpus=1), replace(H100, gpu=GPUS["A100-40GB"])])
+def test_what_is_said_to_fit_fits_and_is_the_smallest_change(setup):
+    runs = planned_runs("table3", PAPER, [0])
+    worst = max(runs, key=lambda run: memory_of(run, setup).total)
+    options = remedies(worst, setup)
+    assert options and not does_fit(worst, setup)
+    for option in options:
+        words = option.partition(" (")[0].split()
+        change = {}
+        for name, value in zip(words, [*words[1:], ""], strict=True):
+            if name == "--checkpointing":
+                change["checkpointing"] = True
+            elif name == "--gpu":
+                change["gpu"] = GPUS[value]
+            elif name.startswith("--"):
+                change[name[2:].replace("-", "_")] = int(value)
+        assert does_fit(worst, replace(setup, **change)), option
+        if "per_device" in change:
+            assert not does_fit(worst, replace(setup, **change | {"per_device": 2 * change["per_device"]}))
+
+
+def test_a_batch_is_accumulated_where_a_gpu_takes_fewer():
+    """64 over 4 GPUs are 16 each: 2 parts of 8, 6 of 3 (the last of 1)."""
+    assert [replace(H100, per_device=n).accumulation(64) for n in (16, 8, 3)] == [1, 2, 6]
+    with pytest.raises(ValueError, match="at most 64 GPUs"):
+        replace(H100, gpus=65).rows(64)
+    with pytest.raises(ValueError, match="per_device=0"):
+        replace(H100, per_device=0)
+
+
+def test_checkpointing_costs_operations_and_saves_memory():
+    """Layers alone: (4 - 4096 x 14336 / 218,103,808) / 3 = 1.244 times the operations; logits are not made again."""
+    with_it = replace(H100, checkpointing=True)
+    runs = planned_runs("table1", PAPER, [0])
+    plain, again = (plan(["table1"], PAPER, [0], setup=setup).iloc[-1] for setup in (H100, with_it))
+    assert 1.2 < again.train_flops / plain.train_flops < 1.244 and again.eval_flops_long == plain.eval_flops_long
+    assert memory_of(runs[0], with_it).activations < memory_of(runs[0], H100).activations / 10
+
+
+def test_run_costs_are_for_gpus_or_for_cores():
+    with pytest.raises(ValueError, match="one of the two"):
+        run_costs([])
+
+
+def test_a_plan_is_printed_for_each_scale(capsys):
+    assert main(["plan", "table1", "figure3", "--scale", "paper"]) == 0
+    paper = capsys.readouterr().out
+    assert "GPU-hours" in paper and "no runs: figure3" in paper and "activations" in paper
+    assert [line.split()[:2] for line in paper.splitlines() if line.strip().startswith(("table1", "total"))] == [
+        ["table1", "4"], ["total", "4"],
+    ]  # fmt: skip
+    assert main(["plan", "table1", "--cores", "2", "--seeds", "3"]) == 0
+    tiny = capsys.readouterr().out
+    assert "core-hours" in tiny and "GiB" not in tiny and f"{len(read_records(TINY.records))} committed records" in tiny
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["table3", "--scale", "paper", "--gpus", "2"], "what fits: --per-device"),
+        (["table3", "--scale", "paper", "--gpu", "H1000"], "A100-40GB, A100-80GB, H100, H200"),
+        (["table3", "--scale", "paper", "--cores", "2"], "use --gpu and --gpus"),
+        (["table3", "--gpus", "4"], "use --cores"),
+        (["table3", "--cores", "0"], "at least 1"),
+        (["table9", "--scale", "paper"], "table1, table2, table3"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_line(arguments, expected, capsys):
+    assert main(["plan", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert expected in error and error.startswith("maskft: ") and error.count("\n") == 1
+
+
+def test_the_default_setup_is_the_papers():
+    """One plan with no option equals the one with the paper's, spelled out."""
+    spelled = show_plan(["table1"], PAPER, [0], gpu="H100", gpus=4, per_device=16)
+    assert show_plan(["table1"], PAPER, [0]) == spelled
