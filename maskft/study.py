@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .exhibits import N_PAPER_SEEDS, exhibit_runs
+from .exhibits import N_PAPER_SEEDS, exhibit_runs, make_run
 from .launch import ensure as launch_missing
 from .runs import RecordStore, RunConfig, RunStore, Store, best_step, pack_records, read_metrics, steps_to_pack
 from .scales import Scale, get_scale
@@ -77,9 +77,10 @@ class Study:
             return []
 
         def keep(config: RunConfig, metrics: list[dict]) -> set[int]:
-            # Of rates that were tried and not chosen, the answers at the best checkpoint are enough.
-            is_chosen = config.learning_rate == self.scale.learning_rates[config.method]
-            return steps_to_pack(config, metrics) if is_chosen else {best_step(config, metrics)}
+            # Of the runs beside the main ones (other rates, ratios, bases), the answers at the best checkpoint are enough.
+            arm = config.method, config.dataset, config.paraphrases
+            main = make_run(self.scale, *arm, seed=config.seed, world_seed=config.world_seed)
+            return steps_to_pack(config, metrics) if config == main else {best_step(config, metrics)}
 
         with_texts = self.scale.source == "synthetic"
         return pack_records(self.configs, [self.store], self.scale.records, with_texts=with_texts, keep=keep)

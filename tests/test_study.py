@@ -72,15 +72,15 @@ def test_an_exhibit_that_allows_missing_records_opens_without_any(tmp_path, monk
     assert opened.configs == [] and opened.metrics.empty and opened.command.endswith("--seeds 1")
 
 
-def test_a_rate_that_was_not_chosen_keeps_the_answers_of_its_best_step_alone(tmp_path, monkeypatch):
+def test_a_run_beside_the_main_ones_keeps_the_answers_of_its_best_step_alone(tmp_path, monkeypatch):
     """A run keeps the first evaluations, the best and the last; accuracy is 0.5 everywhere, so step 10 is the best."""
     monkeypatch.setattr(type(TINY), "records", property(lambda self: tmp_path / "records"))
     store = RunStore(tmp_path / "runs")
     chosen = make_run(TINY, "ar", "name_description", "same_order")
-    other = replace(chosen, learning_rate=5e-4)
-    for config in (chosen, other):
+    others = [replace(chosen, learning_rate=5e-4), replace(chosen, base="tiny-ar-no-demask"), replace(chosen, seed=1)]
+    for config in (chosen, *others):
         _finish(store, config, steps_with_answers=config.eval_steps)
-    Study("figure5", TINY, [chosen, other], store, pd.DataFrame(), {"world_seed": 0}).pack()  # packing reads the store
+    Study("figure5", TINY, [chosen, *others], store, pd.DataFrame(), {"world_seed": 0}).pack()  # packing reads the store
     packed = RecordStore(tmp_path / "records")
-    kept = {config: {row["step"] for row in packed.generations(config)} for config in (chosen, other)}
-    assert kept == {chosen: {0, 10, 20, 80}, other: {10}}
+    kept = {config: {row["step"] for row in packed.generations(config)} for config in (chosen, *others)}
+    assert kept == {chosen: {0, 10, 20, 80}} | {key: {10} for key in others}
