@@ -96,6 +96,7 @@ def exhibit_map(scale: Scale) -> str:
     Raises:
         OSError: If ``claims.json`` was not written yet.
     """
+    store = RecordStore(scale.records)
     claims = {claim["name"]: claim for claim in json.loads((scale.tables / "claims.json").read_text())}
     lines = [
         "| exhibit | what the paper says | notebook | command | core minutes | value | paper | ours |",
@@ -108,7 +109,7 @@ def exhibit_map(scale: Scale) -> str:
         if name == "claims":
             verdicts = [claim["verdict"] for claim in claims.values()]
             value, numbers = "claims that hold", [str(len(verdicts)), str(verdicts.count("holds"))]
-        cells = [row.title, row.shows, f"[{name}](notebooks/{name}.ipynb)", f"`maskft reproduce {name}`", _minutes(name, scale), value]
+        cells = [row.title, row.shows, f"[{name}](notebooks/{name}.ipynb)", f"`maskft reproduce {name}`", _minutes(name, scale, store), value]
         lines.append("| " + " | ".join([*cells, *numbers]) + " |")
     return "\n".join(lines)
 
@@ -117,8 +118,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _minutes(exhibit: str, scale: Scale) -> str:
-    store = RecordStore(scale.records)
+def _minutes(exhibit: str, scale: Scale, store: RecordStore) -> str:
     configs = exhibit_runs(exhibit, scale, [0])
     missing = set(store.missing(configs))
     seconds = sum(store.record(config)["wall_time_s"] for config in configs if config not in missing)

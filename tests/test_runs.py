@@ -446,3 +446,18 @@ def test_a_record_under_another_runs_name_is_an_error(tmp_path):
     path.rename(records.path(make_config(seed=1)))
     with pytest.raises(RecordError, match="another configuration"):
         records.is_finished(make_config(seed=1))
+
+
+def test_a_record_that_is_changed_after_it_was_read_is_read_again(tmp_path):
+    """What was read is kept; the kept rows must not hide a change of the file, nor take one from a reader."""
+    store, records, config = RunStore(tmp_path / "runs"), RecordStore(tmp_path / "records"), make_config()
+    publish(store, config)
+    (path,) = pack_records([config], [store], records.root)
+    first = records.metrics(config)
+    first[0]["value"], records.record(config)["run_id"] = -1.0, "another"
+    assert records.metrics(config)[0]["value"] != -1.0 and records.record(config)["run_id"] == config.run_id
+    path.write_text(TAMPERING["a line less"](path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(RecordError, match=config.run_id):
+        records.metrics(config)
+    path.unlink()
+    assert not records.is_finished(config)

@@ -269,6 +269,7 @@ class RecordStore:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self._known: dict[Path, tuple[tuple[int, int], list[dict[str, Any]]]] = {}  # what was read, and of which file
 
     def path(self, config: RunConfig) -> Path:
         """The run's file."""
@@ -284,7 +285,7 @@ class RecordStore:
 
     def record(self, config: RunConfig) -> dict[str, Any]:
         """The run's run.json, and what the record says about itself. Raises RecordError."""
-        return self._read(config)[0]
+        return dict(self._read(config)[0])
 
     def metrics(self, config: RunConfig) -> list[dict[str, Any]]:
         """As `RunStore.metrics`. Raises RecordError."""
@@ -302,6 +303,11 @@ class RecordStore:
         path = self.path(config)
         restore = "restore it from version control, or delete it, train the run and pack it again"
         try:
+            stat = path.stat()
+            state = stat.st_mtime_ns, stat.st_size
+            # An exhibit asks several times for each record, and to parse and to hash one is most of its time.
+            if path in self._known and self._known[path][0] == state:
+                return self._known[path][1]
             content = path.read_bytes()
         except OSError as error:
             raise RecordError(f"{path} cannot be read ({error}); {restore}") from None
@@ -318,4 +324,5 @@ class RecordStore:
             raise RecordError(f"{path} was cut short or changed after it was written; {restore}")
         if not is_ours:
             raise RecordError(f"{path} holds another configuration than its name says; {restore}")
+        self._known[path] = state, lines
         return lines
