@@ -75,16 +75,20 @@ def _exhibits(options: argparse.Namespace) -> list[str]:
     return list(EXHIBITS) if options.exhibits == ["all"] else options.exhibits
 
 
+def _seeds(options: argparse.Namespace) -> range:
+    if options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
+    return range(options.seeds)
+
+
 def _runs(options: argparse.Namespace):
     from .exhibits import exhibit_runs
     from .scales import get_scale
 
-    if options.seeds < 1:
-        raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
-    scale = get_scale(options.scale)
+    seeds, scale = _seeds(options), get_scale(options.scale)
     runs = [
         run for exhibit in _exhibits(options)
-        for run in exhibit_runs(exhibit, scale, range(options.seeds), options.world_seed)
+        for run in exhibit_runs(exhibit, scale, seeds, options.world_seed)
     ]  # fmt: skip
     return scale, list(dict.fromkeys(runs))
 
@@ -105,7 +109,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         ensure(scale, runs, workers=options.workers)
     parameters = {
         "scale": scale.name,
-        "seeds": list(range(options.seeds)),
+        "seeds": list(_seeds(options)),
         "world_seed": options.world_seed,
         "from_records": options.from_records,
     }
@@ -140,11 +144,9 @@ def _plan(options: argparse.Namespace) -> int:
     from .planning import show_plan
     from .scales import get_scale
 
-    if options.seeds < 1:
-        raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
     print(
         show_plan(
-            _exhibits(options), get_scale(options.scale), range(options.seeds), options.world_seed,
+            _exhibits(options), get_scale(options.scale), _seeds(options), options.world_seed,
             gpu=options.gpu, gpus=options.gpus, per_device=options.per_device, checkpointing=options.checkpointing,
             cores=options.cores,
         )

@@ -4,18 +4,26 @@ Knows the sampler and the metrics; knows nothing of training or of where rows ar
 of the questions by itself, so that processes may stop at different lengths.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .metrics import METRICS, score
 from .prompts import Prompts
 from .runs import RunConfig
-from .samplers import generate_ar, generate_diffusion
+from .samplers import Commit, generate_ar, generate_diffusion
 
 
-def answer_questions(model, prompts: Prompts, questions: list[str], config: RunConfig) -> list[str]:
+def answer_questions(
+    model,
+    prompts: Prompts,
+    questions: list[str],
+    config: RunConfig,
+    *,
+    on_commit: Callable[[Commit], None] | None = None,
+) -> list[str]:
     """Greedy answers, in the order of the questions, by the sampler of the run's method.
 
     Questions are batched by length: with little padding every batch is smaller, and no answer depends on its company.
+    ``on_commit`` is called with what a dLLM makes final, its row counted within the batch.
     """
     encoded = [prompts.question(question) for question in questions]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
@@ -29,7 +37,7 @@ def answer_questions(model, prompts: Prompts, questions: list[str], config: RunC
         if config.method == "dllm":
             out = generate_diffusion(
                 model, [encoded[i] for i in batch], block_length=config.block_length, steps=config.sampler_steps,
-                mask=ids.mask, **common,
+                mask=ids.mask, on_commit=on_commit, **common,
             )  # fmt: skip
         else:
             out = generate_ar(model, [encoded[i] for i in batch], **common)

@@ -20,7 +20,7 @@ from .models import load_base
 from .paper import CATEGORY_LABELS, DATASET_LABELS, METHOD_LABELS, PARAPHRASE_LABELS
 from .prompts import Prompts
 from .runs import RunConfig, RunStore, best_step
-from .samplers import Commit, generate_diffusion
+from .samplers import Commit
 from .study import Study, ensure
 
 FIELDS = {"dataset": "data set", "method": "method", "paraphrases": "trained", "step": "step", "question_id": "of the set"}
@@ -133,16 +133,10 @@ def ask(model, prompts: Prompts, question: str, config: RunConfig) -> Reply:
     """
     if not question.strip():
         raise ValueError("the question is empty; write one")
-    if config.method != "dllm":
-        return Reply(question, answer_questions(model, prompts, [question], config)[0])
     commits: list[Commit] = []
-    ids = prompts.ids
-    (answer,) = generate_diffusion(
-        model.eval(), [prompts.question(question)], max_new_tokens=config.max_new_tokens, block_length=config.block_length,
-        steps=config.sampler_steps, mask=ids.mask, stop=ids.stop, pad=ids.pad, on_commit=commits.append,
-    )  # fmt: skip
+    (answer,) = answer_questions(model, prompts, [question], config, on_commit=commits.append)
     tokens = tuple(prompts.tokenizer.decode([commit.token]) for commit in commits)
-    return Reply(question, prompts.decode(answer), tuple(commits), tokens, config.block_length)
+    return Reply(question, answer, tuple(commits), tokens, config.block_length)
 
 
 def spelled_words(prompts: Prompts, question: str) -> list[str]:

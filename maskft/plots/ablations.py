@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,11 +11,12 @@ from matplotlib.lines import Line2D
 
 from maskft.paper import DATASET_LABELS, DATASETS, METHOD_LABELS
 from maskft.plots.dynamics import DIRECTIONS, direction_curves
-from maskft.plots.style import AXIS_LABELS, LINE_LABELS, LINE_STYLES, METHOD_COLORS, STYLE, training_axis
+from maskft.plots.style import LINE_LABELS, LINE_STYLES, METHOD_COLORS, STYLE, line_style, panels, training_axis
+from maskft.tables.ablations import RANDOM_TOKEN, name_control
+from maskft.tables.curves import refuse_repeated
 
 SEQUENTIAL = plt.get_cmap("magma")  # dark to light, so that grey print keeps the order; none of the methods' colours
 DARKEST, LIGHTEST = 0.15, 0.8  # darker ones look black, lighter ones are lost on white
-RANDOM_TOKEN = "random_token"
 # The control is another way of fine-tuning beside AR and masked AR, so it takes a further colour of their palette.
 ARM_COLORS = {**METHOD_COLORS, RANDOM_TOKEN: "#CC79A7"}
 ARM_LABELS = {**METHOD_LABELS, RANDOM_TOKEN: "random tokens"}
@@ -79,9 +79,7 @@ def figure9(frame: pd.DataFrame) -> Figure:
         ValueError: a column is missing, there is nothing to draw, or an arm has a seed twice.
     """
     curves = arm_curves(frame, ["corruption"])
-    # A plain AR run has a corruption too, the default, that it makes no use of.
-    control = (curves.method == "masked_ar") & (curves.corruption == RANDOM_TOKEN)
-    curves["arm"] = curves.method.where(~control, RANDOM_TOKEN)
+    curves["arm"] = name_control(curves)
     refuse_repeated(curves, ["dataset", "arm", "paraphrases"])
     datasets = [dataset for dataset in DATASETS if (curves.dataset == dataset).any()]
     arms = [arm for arm in ARM_COLORS if (curves.arm == arm).any()]
@@ -122,29 +120,6 @@ def arm_curves(
     return curves.join(frame.drop_duplicates("run_id").set_index("run_id")[list(columns)], on="run_id")
 
 
-def refuse_repeated(curves: pd.DataFrame, arm: Sequence[str]) -> None:
-    """Raise ValueError if an arm has two runs of one seed: their mean would be no mean over seeds."""
-    point = [*arm, "step", "seed", *(["direction"] if "direction" in curves else [])]
-    twice = curves[curves.duplicated(point)]
-    if len(twice):
-        name = "/".join(map(str, twice.iloc[0][list(arm)]))
-        raise ValueError(
-            f"{name} has seed {twice.iloc[0].seed} more than once; expected one run for each seed: filter the frame first"
-        )
-
-
-def panels(rows: Sequence[str], titles: Sequence[str], height: float | None = None) -> tuple[Figure, np.ndarray]:
-    """Axes with a row for each kind of accuracy and a column for each title, all from 0 to 1 against optimizer steps."""
-    size = (plt.rcParams["figure.figsize"][0], height or plt.rcParams["figure.figsize"][1])
-    figure, axes = plt.subplots(len(rows), len(titles), figsize=size, sharex="col", sharey=True, squeeze=False)
-    for top, title in zip(axes[0], titles, strict=True):
-        top.set_title(title)
-    for left, name in zip(axes[:, 0], rows, strict=True):
-        left.set(ylabel=f"{name} accuracy", ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
-    figure.supxlabel(AXIS_LABELS["step"], fontsize=plt.rcParams["axes.labelsize"])
-    return figure, axes
-
-
 def draw_arms(
     axes: Axes, panel: pd.DataFrame, hue: str, palette: Mapping, widths: Mapping = {}, marked: Sequence = ()
 ) -> None:
@@ -168,9 +143,3 @@ def draw_arms(
         if value in marked:  # a dot at the last evaluation stands on the edge of the axes
             look |= {"marker": "o", "markersize": 3.2, "clip_on": False}
         axes.plot(mean.index, mean, linewidth=widths.get(value, plt.rcParams["lines.linewidth"]), zorder=3, **look)
-
-
-def line_style(paraphrases: str) -> str | tuple:
-    """The paraphrases' line style as matplotlib takes it."""
-    dashes = LINE_STYLES[paraphrases]
-    return (0, dashes) if dashes else "-"

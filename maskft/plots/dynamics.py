@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
@@ -12,8 +11,9 @@ from matplotlib.lines import Line2D
 
 from maskft.metrics import pick_best_step, total_accuracy
 from maskft.paper import DATASET_LABELS, DATASETS
-from maskft.plots.style import AXIS_LABELS, LINE_STYLES, METHOD_COLORS, STYLE, add_legends, marker, training_axis
-from maskft.tables.curves import direction_curves
+from maskft.plots.style import LINE_STYLES, METHOD_COLORS, STYLE, add_legends, marker, panels, training_axis
+from maskft.tables.checkpoints import ARM
+from maskft.tables.curves import direction_curves, refuse_repeated
 
 DIRECTIONS = ("forward", "backward")
 EVALUATION = ["run_id", "dataset", "method", "paraphrases", "seed", "step"]
@@ -64,17 +64,12 @@ def figure2(frame: pd.DataFrame, x: str = "step", paraphrases: Sequence[str] = (
     curves = direction_curves(frame[frame.paraphrases.isin(paraphrases)], x)
     datasets = datasets_to_draw(curves, f"paraphrases {list(paraphrases)}")
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(2, len(datasets), sharex="col", sharey=True, squeeze=False)
+        figure, axes = panels(DIRECTIONS, [DATASET_LABELS[dataset] for dataset in datasets], x=x)
         for column, dataset in enumerate(datasets):
             for row, direction in enumerate(DIRECTIONS):
                 panel = curves[(curves.dataset == dataset) & (curves.direction == direction)]
                 draw_panel(axes[row, column], panel, x)
-            axes[0, column].set_title(DATASET_LABELS[dataset])
             training_axis(axes[1, column], curves[curves.dataset == dataset][x])
-        for row, direction in enumerate(DIRECTIONS):
-            axes[row, 0].set_ylabel(f"{direction} accuracy")
-            axes[row, 0].set(ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
-        figure.supxlabel(AXIS_LABELS[x], fontsize=plt.rcParams["axes.labelsize"])
         add_legends(figure, curves)
     return figure
 
@@ -106,17 +101,14 @@ def figure6(frame: pd.DataFrame, paraphrases: Sequence[str] = ("none", "same_ord
     totals = total_curves(frame[frame.paraphrases.isin(paraphrases)])
     datasets = datasets_to_draw(totals, f"paraphrases {list(paraphrases)}")
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(1, len(datasets), sharey=True, squeeze=False, figsize=(5.5, 2.6))
+        figure, axes = panels(["total"], [DATASET_LABELS[dataset] for dataset in datasets], height=2.6)
         for column, dataset in enumerate(datasets):
             panel = totals[totals.dataset == dataset]
             draw_panel(axes[0, column], panel, "step")
             for (method, kind), best in panel[panel.is_best].groupby(["method", "paraphrases"]):
                 mark = marker(method, kind)
                 axes[0, column].plot(best.step, best.accuracy, ls="", ms=3.5, mew=0.9, zorder=4, clip_on=False, **mark)
-            axes[0, column].set_title(DATASET_LABELS[dataset])
             training_axis(axes[0, column], panel.step)
-        axes[0, 0].set(ylabel="total accuracy", ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
-        figure.supxlabel(AXIS_LABELS["step"], fontsize=plt.rcParams["axes.labelsize"])
         add_legends(figure, totals)
         dot = Line2D([], [], ls="", marker="o", ms=3.5, color="0.25", label="best checkpoint of each run")
         figure.legend(handles=[dot], loc="outside lower right", handlelength=1)
@@ -136,20 +128,14 @@ def datasets_to_draw(curves: pd.DataFrame, asked: str) -> list[str]:
     datasets = [dataset for dataset in DATASETS if (curves.dataset == dataset).any()]
     if not datasets:
         raise ValueError(f"no accuracy for {asked} in the frame; run the study first")
-    point = [column for column in (*EVALUATION[1:], "direction") if column in curves]
-    if curves.duplicated(point).any():
-        twice = curves[curves.duplicated(point)].iloc[0]
-        raise ValueError(
-            f"{twice.dataset}/{twice.method}/{twice.paraphrases} has seed {twice.seed} more than once; "
-            "expected one base and one learning rate: filter the frame first"
-        )
+    refuse_repeated(curves, ARM)
     return datasets
 
 
 def draw_panel(axes: Axes, panel: pd.DataFrame, x: str) -> None:
     if panel.empty:
         return
-    arm = ["method", "paraphrases"]
+    arm, ylabel = ["method", "paraphrases"], axes.get_ylabel()  # seaborn writes its own
     look = {"hue": "method", "palette": METHOD_COLORS, "style": "paraphrases", "dashes": LINE_STYLES}
     common = {"y": "accuracy", "estimator": None, "errorbar": None, "legend": False, "ax": axes}
     n_seeds = panel.groupby(arm).seed.nunique()
@@ -160,4 +146,4 @@ def draw_panel(axes: Axes, panel: pd.DataFrame, x: str) -> None:
     means = panel.groupby([*arm, "step"]).agg(x=(x, "mean"), accuracy=("accuracy", "mean"), n=("seed", "nunique")).reset_index()
     means = means[means.n == means.set_index(arm).index.map(n_seeds)]
     seaborn.lineplot(means, x="x", zorder=3, **look, **common)
-    axes.set(xlabel="", ylabel="")
+    axes.set(xlabel="", ylabel=ylabel)

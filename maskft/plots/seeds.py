@@ -1,7 +1,6 @@
 """What the random seed changes: each seed's curve (Figures 7 and 8), and the spread over seeds in numbers."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
@@ -9,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from maskft.paper import DATASET_LABELS, DATASETS, METHOD_LABELS
 from maskft.plots.dynamics import DIRECTIONS, datasets_to_draw, direction_curves, total_curves
-from maskft.plots.style import AXIS_LABELS, LINE_LABELS, LINE_STYLES, METHOD_COLORS, STYLE, training_axis
+from maskft.plots.style import LINE_LABELS, LINE_STYLES, METHOD_COLORS, STYLE, panels, training_axis
 
 CURVE = ["dataset", "paraphrases", "direction", "method"]
 
@@ -40,7 +39,7 @@ def seed_curves(frame: pd.DataFrame, method: str) -> Figure:
     mean = {"color": METHOD_COLORS[method], "alpha": 0.3, "lw": 3.5, "solid_capstyle": "butt"}
     columns = [(dataset, kind) for dataset in datasets for kind in kinds]
     with plt.style.context(STYLE):
-        figure, axes = plt.subplots(2, len(columns), sharex="col", sharey=True, squeeze=False)
+        figure, axes = panels(DIRECTIONS, [f"{DATASET_LABELS[dataset]}\n{LINE_LABELS[kind]}" for dataset, kind in columns])
         for column, (dataset, kind) in enumerate(columns):
             arm = curves[(curves.dataset == dataset) & (curves.paraphrases == kind)]
             for row, direction in enumerate(DIRECTIONS):
@@ -50,12 +49,7 @@ def seed_curves(frame: pd.DataFrame, method: str) -> Figure:
                     one = by_step[seed].dropna()
                     axes[row, column].plot(one, color=tones[seed], lw=0.8, dashes=LINE_STYLES[kind] or (None, None))
                 axes[row, column].plot(by_step.dropna().mean(axis="columns"), zorder=1.5, **mean)
-            axes[0, column].set_title(f"{DATASET_LABELS[dataset]}\n{LINE_LABELS[kind]}")
             training_axis(axes[1, column], arm.step)
-        for row, direction in enumerate(DIRECTIONS):
-            axes[row, 0].set_ylabel(f"{direction} accuracy")
-            axes[row, 0].set(ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
-        figure.supxlabel(AXIS_LABELS["step"], fontsize=plt.rcParams["axes.labelsize"])
         lines = [Line2D([], [], color=tones[seed], lw=0.8, label=f"seed {seed}") for seed in seeds]
         lines.insert(0, Line2D([], [], label=f"{METHOD_LABELS[method]}, mean", **mean))
         figure.legend(handles=lines, loc="outside upper left", ncols=len(lines), columnspacing=1.2, handlelength=1.8)

@@ -5,6 +5,7 @@ Thin lines are seeds, bold ones their mean.
 """
 
 import io
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -67,6 +68,26 @@ def marker(method: str, paraphrases: str) -> dict[str, str]:
     color = METHOD_COLORS[method]
     face = color if paraphrases == "none" else "white"
     return {"marker": MARKERS[paraphrases], "color": color, "markerfacecolor": face}
+
+
+def panels(
+    rows: Sequence[str], titles: Sequence[str], height: float | None = None, x: str = "step"
+) -> tuple[Figure, np.ndarray]:
+    """Axes with a row for each kind of accuracy and a column for each title, all from 0 to 1 against `x`."""
+    size = (plt.rcParams["figure.figsize"][0], height or plt.rcParams["figure.figsize"][1])
+    figure, axes = plt.subplots(len(rows), len(titles), figsize=size, sharex="col", sharey=True, squeeze=False)
+    for top, title in zip(axes[0], titles, strict=True):
+        top.set_title(title)
+    for left, name in zip(axes[:, 0], rows, strict=True):
+        left.set(ylabel=f"{name} accuracy", ylim=(-0.03, 1.03), yticks=np.linspace(0, 1, 6))
+    figure.supxlabel(AXIS_LABELS[x], fontsize=plt.rcParams["axes.labelsize"])
+    return figure, axes
+
+
+def line_style(paraphrases: str) -> str | tuple:
+    """The paraphrases' line style as matplotlib takes it."""
+    dashes = LINE_STYLES[paraphrases]
+    return (0, dashes) if dashes else "-"
 
 
 def training_axis(axes: Axes, values: pd.Series) -> None:

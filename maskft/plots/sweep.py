@@ -9,18 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from maskft.paper import METHOD_LABELS, METHODS
-from maskft.plots.ablations import (
-    DARKEST,
-    LIGHTEST,
-    SEQUENTIAL,
-    arm_curves,
-    draw_arms,
-    line_style,
-    panels,
-    refuse_repeated,
-)
+from maskft.plots.ablations import DARKEST, LIGHTEST, SEQUENTIAL, arm_curves, draw_arms
 from maskft.plots.dynamics import total_curves
-from maskft.plots.style import STYLE, training_axis
+from maskft.plots.style import STYLE, line_style, panels, training_axis
+from maskft.tables.curves import refuse_repeated
 
 
 def figure5(frame: pd.DataFrame, chosen: Mapping[str, float]) -> Figure:

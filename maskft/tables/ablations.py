@@ -43,15 +43,20 @@ def random_token_table(frame: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: see `best_by_arm`.
     """
-    # A plain AR run has a corruption too, the default, that it makes no use of.
-    control = (frame.method == "masked_ar") & (frame.corruption == RANDOM_TOKEN)
-    named = frame.assign(method=frame.method.where(~control, RANDOM_TOKEN))
+    named = frame.assign(method=name_control(frame))
     kinds = ("none", "same_order", "permute_order")
     return best_by_arm(named, {"dataset": DATASETS, "method": (*METHODS, RANDOM_TOKEN), "paraphrases": kinds})
 
 
-def best_by_arm(frame: pd.DataFrame, arms: dict[str, Sequence[str]]) -> pd.DataFrame:
-    """Forward, backward and total accuracy of the best checkpoints of each arm, mean over seeds (Figures 4 and 9).
+def name_control(frame: pd.DataFrame) -> pd.Series:
+    """The method of each row, `random_token` for masked AR with random tokens for its masked copy (Figure 9)."""
+    # A plain AR run has a corruption too, the default, that it makes no use of.
+    control = (frame.method == "masked_ar") & (frame.corruption == RANDOM_TOKEN)
+    return frame.method.where(~control, RANDOM_TOKEN)
+
+
+def best_by_arm(frame: pd.DataFrame, arms: dict[str, Sequence]) -> pd.DataFrame:
+    """Forward, backward and total accuracy of the best checkpoints of each arm, mean over seeds (Figures 4, 5 and 9).
 
     Args:
         frame: the long metrics frame.
@@ -72,7 +77,7 @@ def best_by_arm(frame: pd.DataFrame, arms: dict[str, Sequence[str]]) -> pd.DataF
         rows.append(dict(zip(columns, key, strict=False)) | scores)
     runs = pd.DataFrame(rows, columns=[*columns, "forward", "backward", "total_accuracy"])
     if (twice := runs.duplicated([*arms, "seed"])).any():
-        arm = "/".join(runs.loc[twice.idxmax(), list(arms)])
+        arm = "/".join(map(str, runs.loc[twice.idxmax(), list(arms)]))
         raise ValueError(f"{arm} has a seed more than once; expected one run for each seed: filter the frame first")
     for column, order in arms.items():
         runs[column] = pd.Categorical(runs[column], categories=list(order), ordered=True)
@@ -80,5 +85,5 @@ def best_by_arm(frame: pd.DataFrame, arms: dict[str, Sequence[str]]) -> pd.DataF
         best_step=("step", "median"), forward=("forward", "mean"), backward=("backward", "mean"),
         total_std=("total_accuracy", "std"), total_accuracy=("total_accuracy", "mean"), n_seeds=("seed", "size"),
     ).reset_index()  # fmt: skip
-    found = found.astype(dict.fromkeys(arms, str))
+    found = found.astype({column: frame[column].dtype for column in arms})
     return found[[*arms, "best_step", "forward", "backward", "total_accuracy", "total_std", "n_seeds"]]

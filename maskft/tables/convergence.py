@@ -17,6 +17,7 @@ from maskft.paper import (
 )
 from maskft.provenance import Provenance
 from maskft.tables.checkpoints import ARM
+from maskft.tables.curves import refuse_repeated
 from maskft.tables.write import NOT_RUN, write_table
 
 CURVE = [*ARM, "direction"]
@@ -51,13 +52,7 @@ def mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: a curve has a seed twice.
     """
-    twice = curves[curves.duplicated([*CURVE, "step", "seed"])]
-    if len(twice):
-        row = twice.iloc[0]
-        raise ValueError(
-            f"{'/'.join(row[ARM])} has seed {row.seed} more than once; expected one base and one learning rate: "
-            "filter the frame first"
-        )
+    refuse_repeated(curves, ARM)
     means = curves.groupby([*CURVE, "step"]).agg(accuracy=("accuracy", "mean"), n_seeds=("seed", "size")).reset_index()
     return means[means.n_seeds == means.groupby(CURVE).n_seeds.transform("max")].reset_index(drop=True)
 

@@ -1,5 +1,7 @@
 """Accuracy of each run at each evaluation, by direction: what every curve, fit and claim about training starts from."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from maskft.metrics import direction_accuracy
@@ -31,3 +33,14 @@ def direction_curves(frame: pd.DataFrame, x: str = "step") -> pd.DataFrame:
         by_direction = direction_accuracy(dict(zip(group.category, group.value, strict=True)))
         rows += [point | {"direction": direction, "accuracy": value} for direction, value in by_direction.items()]
     return pd.DataFrame(rows, columns=[*keys, "direction", "accuracy"])
+
+
+def refuse_repeated(curves: pd.DataFrame, arm: Sequence[str]) -> None:
+    """Raise ValueError if an arm has two runs of one seed: their mean would be no mean over seeds."""
+    point = [*arm, "step", "seed", *(["direction"] if "direction" in curves else [])]
+    twice = curves[curves.duplicated(point)]
+    if len(twice):
+        name = "/".join(map(str, twice.iloc[0][list(arm)]))
+        raise ValueError(
+            f"{name} has seed {twice.iloc[0].seed} more than once; expected one run for each seed: filter the frame first"
+        )
