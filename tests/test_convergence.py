@@ -81,6 +81,11 @@ def test_a_fit_is_that_of_the_mean_over_seeds_and_the_best_of_a_fine_grid():
     assert fit.n_seeds == 2 and 0 < fit.A_error < 0.05 and 0 < fit.k_error < 0.005
 
 
+def test_a_number_is_determined_from_two_standard_errors_on():
+    fits = pd.DataFrame({"A": [0.8, 0.8, 2.3, 0.0], "A_error": [0.4, 0.41, 1.4, 0.0]})
+    assert is_determined(fits, "A").tolist() == [True, False, False, True]
+
+
 def test_what_the_points_do_not_determine_has_no_value_in_the_table():
     """A line through 0 has neither A nor k; a level from the first point on has A alone, its mean 0.25; zeros have A = 0."""
     cells = [(dataset, "dllm", "none", "forward") for dataset in DATASETS]

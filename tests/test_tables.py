@@ -243,6 +243,15 @@ def test_markdown_and_latex_hold_the_cells_and_say_how_checkpoints_were_chosen(t
     assert r"name\_description" in (tmp_path / "table3_vs_paper.tex").read_text()
 
 
+def test_a_latex_table_wider_than_a_page_is_scaled_to_the_text_and_no_other(tmp_path):
+    cell = "0.123 ± 0.045"
+    for n_columns, wide in ((7, False), (8, True)):  # 7 * 13 = 91 characters, 8 * 13 = 104
+        frame = pd.DataFrame({f"c{n}": [cell] for n in range(n_columns)})
+        latex = write_table(frame, tmp_path, "t", PROVENANCE, display=frame)["tex"].read_text()
+        assert (r"\resizebox{\textwidth}{!}{%" in latex) == wide == latex.count(r"\end{tabular}}")
+        assert latex.count("{") == latex.count("}")
+
+
 def test_a_sidecar_says_where_the_files_come_from(tmp_path):
     paths = write_table(pd.DataFrame({"a": [0.5]}), tmp_path, "small", PROVENANCE)
     record = json.loads(paths["json"].read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from maskft.claims.judge import NOT_RUN, Claim, Quantity, Threshold
-from maskft.provenance import Provenance, write_sidecar
+from maskft.provenance import Provenance
 from maskft.runs import write_atomically
 from maskft.tables.write import NOT_RUN as NO_NUMBER
 from maskft.tables.write import write_table
@@ -91,14 +91,14 @@ def write_claims(claims: Sequence[Claim], folder: Path, provenance: Provenance) 
         }
         for claim in claims
     ]
+    text = json.dumps(records, indent=1, allow_nan=False) + "\n"
+    written = write_atomically(Path(folder) / "claims.json", text)
     # The table is not called `claims`: its sidecar would take the name of the JSON.
     paths = write_table(
-        claims_table(claims), folder, "claims_table", provenance, caption=CAPTION, column_format=LATEX_COLUMNS
-    )
-    text = json.dumps(records, indent=1, allow_nan=False) + "\n"
-    paths |= {"claims": write_atomically(Path(folder) / "claims.json", text)}
-    write_sidecar(paths["json"], provenance, [path.name for path in paths.values()])  # again, to name the JSON too
-    return paths
+        claims_table(claims), folder, "claims_table", provenance,
+        caption=CAPTION, column_format=LATEX_COLUMNS, beside=[written.name],
+    )  # fmt: skip
+    return paths | {"claims": written}
 
 
 def _words(bound: Threshold) -> str:

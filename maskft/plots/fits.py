@@ -16,7 +16,8 @@ def table4_fits(points: pd.DataFrame, fits: pd.DataFrame) -> Figure:
     """A (1 - exp(-k x)) against the accuracies that it is fitted to (Table 4).
 
     A column for each data set, a row for each direction. The strip beside a panel has A of each curve with its standard
-    error. Where that is larger than A, the curve has not bent: its A is nowhere and has no mark. The axis is cut at 2.
+    error. Where A is less than two of them from 0, the curve has not bent: its A is nowhere and has no mark. The axis is
+    cut at 2.
     Points at step 0 are drawn and not fitted: every fitted curve starts at 0, whatever the base knows.
 
     Args:

@@ -29,7 +29,7 @@ CAPTION = (
     "To compare the rate of convergence, A (1 - exp(-k x)) is fitted to accuracy against true optimizer steps x, on the "
     "mean curve over seeds: A is accuracy at convergence, which may exceed 1, and k the rate of convergence. After each "
     "stands its standard error in the fit, which is not the spread over seeds. A dash stands for what was not run, and "
-    "for what the points do not determine, because its standard error is larger than itself: A where a curve has not "
+    "for what the points do not determine, because it is less than two standard errors from 0: A where a curve has not "
     "bent, k where it has not, or is at its end from the first evaluation on. k at different batch sizes and scales is "
     "not comparable in absolute terms, only across methods."
 )
@@ -81,13 +81,13 @@ def convergence_fits(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_determined(fits: pd.DataFrame, parameter: str) -> pd.Series:
-    """Where the points determine `A` or `k`: the standard error is no larger than the value.
+    """Where the points determine `A` or `k`: the value is at least two standard errors from 0.
 
     It is infinite or of any size where the curve has not bent, and for k where it is at its end from the first
     evaluation on. A curve of zeros determines A, which is 0, and no k.
     """
     error = fits[f"{parameter}_error"]
-    return np.isfinite(error) & (error <= fits[parameter])
+    return np.isfinite(error) & (2 * error <= fits[parameter])
 
 
 def convergence_versus_paper(fits: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Write a table: CSV is the record, Markdown and LaTeX are views of it, and a sidecar says where it comes from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ from maskft.provenance import Provenance, write_sidecar
 from maskft.runs import write_atomically
 
 NOT_RUN = "–"
+WIDEST = 100  # characters of a row that a LaTeX page holds
 
 
 def write_table(
@@ -19,6 +21,7 @@ def write_table(
     display: pd.DataFrame | None = None,
     caption: str = "",
     column_format: str = "",
+    beside: Sequence[str] = (),
 ) -> dict[str, Path]:
     """Write a table as CSV (the record), Markdown and LaTeX (booktabs), with a provenance sidecar.
 
@@ -29,7 +32,9 @@ def write_table(
         provenance: for the sidecar.
         display: what a reader sees, as strings; without it, the record with three decimals.
         caption: one paragraph, under the Markdown table and in the LaTeX one.
-        column_format: LaTeX's, where columns hold sentences; without it, names on the left and numbers on the right.
+        column_format: LaTeX's, where columns hold sentences; without it, names on the left and numbers on the right, and
+            a table of more than 100 characters a row is scaled to the text's width (package graphicx).
+        beside: further files of the folder that the sidecar speaks for.
 
     Returns:
         Path by suffix.
@@ -49,10 +54,13 @@ def write_table(
         label=f"tab:{name}",
         position_float="centering",
     )
+    if not column_format and flat.astype(str).map(len).sum(axis="columns").max() > WIDEST:
+        latex = latex.replace(r"\begin{tabular}", "\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}")
+        latex = latex.replace(r"\end{tabular}", r"\end{tabular}}")
     csv = record.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     files = {"csv": csv, "md": markdown, "tex": latex}
     paths = {suffix: write_atomically(folder / f"{name}.{suffix}", text) for suffix, text in files.items()}
-    paths["json"] = write_sidecar(folder / f"{name}.json", provenance, [path.name for path in paths.values()])
+    paths["json"] = write_sidecar(folder / f"{name}.json", provenance, [*(path.name for path in paths.values()), *beside])
     return paths
 
 
