@@ -36,6 +36,12 @@ def compute_dtype(precision: str) -> torch.dtype:
     return torch.float32 if precision == "float32" else torch.bfloat16
 
 
+def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Hold the weights in ``dtype``; changes them in place. Buffers stay: ``model.to`` would round rotary frequencies too."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
 def shard(wrapped: nn.Module, layers: nn.ModuleList, precision: str, device: torch.device) -> None:
     """Spread the weights of ``wrapped`` over all processes and put the policy in force; changes it in place.
 

@@ -28,9 +28,16 @@ def ensure(scale: Scale, configs: Sequence[RunConfig], *, workers: int | None = 
     """Train what the working store lacks of ``configs``, by ``accelerate launch`` (``launch``).
 
     Committed records do not count as finished here: who asks for a reproduction gets one.
+
+    Raises:
+        PreflightError: If something that the runs need is not there; nothing was started.
     """
     store = RunStore(scale.store)
-    launch_missing(store.missing(configs), store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
+    if missing := store.missing(configs):
+        from .preflight import check_study
+
+        check_study(missing, store.root)
+    launch_missing(missing, store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from .checkpoints import Checkpoints, Interrupted, Sigterm
 from .collators import ARCollator, DiffusionCollator, MaskedARCollator
@@ -41,7 +41,7 @@ from .models import load_base, revision_of
 from .prompts import Prompts
 from .provenance import current_commit
 from .runs import RunConfig, RunStore, steps_to_keep, write_atomically
-from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, shard, whole_tensor
+from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard, whole_tensor
 
 
 class SupervisedLogits(nn.Module):
@@ -206,13 +206,22 @@ def train(
     corpus = check_inputs(config)
     model, prompts = load_base(config.base, method=config.method, revision=config.base_revision)
     if config.precision == "bf16":
-        model = model.to(torch.bfloat16)
+        round_weights(model, torch.bfloat16)
     if execution.activation_checkpointing:
         model.activation_checkpointing_enable()
     texts = [prompts.encode(text) for text in corpus.training_texts(config.paraphrases)["text"]]
     questions = corpus.questions.to_list()
     collate, n_ranks, rank = make_collator(config, prompts), accelerator.num_processes, accelerator.process_index
     n_parts = execution.micro_batches(config.train_batch_size, n_ranks)
+    if accelerator.device.type == "cuda":
+        from .preflight import check_device, llama_shape
+
+        longest = collate([{"text_ids": max(texts, key=len), "step": 0, "sample": 0}])["input_ids"].shape[1]
+        rows = math.ceil(config.train_batch_size / (n_ranks * n_parts))
+        check_device(
+            accelerator.device, config, shape=llama_shape(model.config.to_dict()), shards=n_ranks if execution.shard else 1, rows=rows,
+            length=longest, outputs=rows * (max(map(len, texts)) + 1), checkpointing=execution.activation_checkpointing,
+        )  # fmt: skip
     wrapped, policy = SupervisedLogits(model), None
     if execution.shard:
         empty = empty_copy(model)
@@ -407,6 +416,8 @@ def main(arguments: list[str] | None = None) -> int:
                 if accelerator.num_processes > 1:
                     raise  # the other processes wait for this one; only ending all of them frees them
             accelerator.free_memory()
+    if execution.shard and distributed.is_initialized():
+        distributed.destroy_process_group()
     return 1 if n_failed else 0
 
 
