@@ -63,6 +63,12 @@ class State:
     resumed_at: list[int] = field(default_factory=list)
     sharding: dict | None = None
 
+    @classmethod
+    def from_json(cls, values: dict) -> "State":
+        """The inverse of ``asdict`` through JSON, which has no whole numbers as keys."""
+        by_step = {name: {int(step): value for step, value in values[name].items()} for name in ("generations", "totals")}
+        return cls(**values | by_step)
+
 
 class Checkpoints:
     """The checkpoints of one run; every process has one, and all call ``save`` and ``load`` together.
@@ -139,10 +145,7 @@ class Checkpoints:
         (path,) = broadcast_object_list([path])
         if path is None:
             return State()
-        state = State(**json.loads((path / STATE).read_text())["state"])
-        # JSON has no whole numbers as keys.
-        state.generations = {int(step): rows for step, rows in state.generations.items()}
-        state.totals = {int(step): total for step, total in state.totals.items()}
+        state = State.from_json(json.loads((path / STATE).read_text())["state"])
         state.resumed_at.append(state.step)
         self._needed = state.best_step
         tensors = _tensors(wrapped, optimizer)
@@ -177,7 +180,7 @@ class Checkpoints:
             for name, size in whole["files"].items():
                 if not (path / name).is_file() or (path / name).stat().st_size != size:
                     return f"{name} is missing or cut short"
-            best = State(**whole["state"]).best_step
+            best = State.from_json(whole["state"]).best_step
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             return f"{STATE} cannot be read ({error!r})"
         if best is not None and not self.best(best).is_dir():

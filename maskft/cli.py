@@ -53,6 +53,18 @@ def build_parser() -> argparse.ArgumentParser:
     overview = commands.add_parser("overview", help="bring the README's map of exhibits up to date with the records")
     overview.add_argument("--scale", default="tiny", help="tiny or paper (default: tiny)")
 
+    bench = commands.add_parser("bench", help="measure this machine")
+    bench.add_argument("what", choices=["gpu"], help="gpu: training step and samplers at the paper's shapes, random weights")
+    bench.add_argument("--shapes", nargs="+", default=["llama", "llada"], metavar="SHAPE", help="llama, llada (default: both)")
+    bench.add_argument("--small", action="store_true", help="small shapes, to try it without a GPU")
+    bench.add_argument("--precision", choices=["bf16_mixed", "bf16"], default=None, help="default: the first that fits")
+    bench.add_argument("--rows", type=int, default=16, metavar="N", help="documents of a step (default: 16)")
+    bench.add_argument("--length", type=int, default=128, metavar="N", help="tokens of a document (default: 128)")
+    bench.add_argument("--steps", type=int, default=5, metavar="N", help="timed steps (default: 5)")
+    bench.add_argument("--questions", type=int, default=16, metavar="N", help="answered together (default: 16)")
+    bench.add_argument("--new-tokens", type=int, default=128, metavar="N", help="of an answer (default: 128)")
+    bench.add_argument("--output", default="bench_records", help="folder of the records (default: bench_records)")
+
     pretrain = commands.add_parser("pretrain-tiny", help="make the tiny bases and their tokenizer again")
     pretrain.add_argument("bases", nargs="*", metavar="BASE", help="which bases (default: all, one after another)")
     pretrain.add_argument("--output", default=None, help="folder to write to (default: the package's assets)")
@@ -180,6 +192,17 @@ def _overview(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from .bench_gpu import bench_gpu
+
+    names = ("precision", "rows", "length", "steps", "questions", "new_tokens")
+    chosen = {name: getattr(options, name) for name in names}
+    print("\n".join(map(str, bench_gpu(options.shapes, Path(options.output), small=options.small, **chosen))))
+    return 0
+
+
 def _pretrain_tiny(options: argparse.Namespace) -> int:
     from pathlib import Path
 
@@ -191,7 +214,7 @@ def _pretrain_tiny(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "check": _check, "plan": _plan, "overview": _overview, "pretrain-tiny": _pretrain_tiny}
+COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "check": _check, "plan": _plan, "overview": _overview, "bench": _bench, "pretrain-tiny": _pretrain_tiny}
 
 if __name__ == "__main__":
     sys.exit(main())

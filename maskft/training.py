@@ -37,7 +37,7 @@ from .evaluation import answer_questions, score_answers, summarise
 from .losses import IGNORED, autoregressive_loss, masked_diffusion_loss
 from .masking import generator_for
 from .metrics import pick_best_step, total_accuracy
-from .models import load_base, revision_of
+from .models import base_folder, load_base, revision_of
 from .prompts import Prompts
 from .provenance import current_commit
 from .runs import RunConfig, RunStore, steps_to_keep, write_atomically
@@ -149,7 +149,8 @@ def check_inputs(config: RunConfig) -> Corpus:
             f"data fingerprint of {config.dataset} is {corpus.fingerprint}, the run was asked for with "
             f"{config.data_fingerprint}; ask again with the data that is here"
         )
-    if config.source == "synthetic" and (found := revision_of(config.base)) != config.base_revision:
+    # A repository of the hub is pinned by its commit, which is asked for when it is loaded.
+    if isinstance(base_folder(config.base), Path) and (found := revision_of(config.base)) != config.base_revision:
         raise ValueError(
             f"base {config.base} has revision {found}, the run was asked for with {config.base_revision}; ask again"
         )
@@ -238,7 +239,7 @@ def train(
     progress = _Progress(config, store, accelerator)
     checkpoints = Checkpoints(staging, config, accelerator)
     state = checkpoints.load(wrapped, optimizer)
-    spent_before = state.wall_time_s
+    spent_before, state.sharding = state.wall_time_s, state.sharding if execution.shard else None
 
     def keep_state() -> None:
         state.wall_time_s = spent_before + time.perf_counter() - clock

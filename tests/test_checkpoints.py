@@ -114,7 +114,8 @@ def test_sigterm_leaves_a_checkpoint_and_a_code_of_its_own(tmp_path, config, lis
     assert (resume_folder(tmp_path, config) / f"checkpoint-{step}" / STATE).is_file()
     assert not RunStore(tmp_path).is_finished(config) and not RunStore(tmp_path).failure_path(config).exists()
     assert train(listed, tmp_path) == 0
-    assert same_as(RunStore(tmp_path).folder(config), uninterrupted)
+    store = RunStore(tmp_path)
+    assert same_as(store.folder(config), uninterrupted) and store.record(config)["resumed_at"] == [step]
 
 
 def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path, config, listed, uninterrupted):
@@ -185,6 +186,7 @@ def test_two_sharded_processes_are_stopped_and_one_goes_on(tmp_path, config, lis
     two.send_signal(signal.SIGTERM)
     output, _ = two.communicate(timeout=200)
     assert two.returncode != 0, output[-3000:]
+    print(output[-3000:])
     kept = [path.name for path in resume_folder(tmp_path, config).glob("checkpoint-*") if not path.suffix]
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

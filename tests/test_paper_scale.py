@@ -1,0 +1,108 @@
+"""The paper's scale from the command line to its table, on random weights that look like the hub's; and its settings."""
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from maskft.cli import main
+from maskft.exhibits import exhibit_runs
+from maskft.llada import to_llada_keys
+from maskft.models import load_base
+from maskft.runs import RunStore
+from maskft.scales import PAPER, get_scale
+
+
+@pytest.fixture(scope="module")
+def scale_file(hub_folders, tmp_path_factory):
+    """The paper's scale for two steps on one CPU process, still under FSDP2; fewer and shorter answers, for time."""
+    folder = tmp_path_factory.mktemp("scale")
+    (folder / "models").symlink_to(hub_folders["llama"].parent)
+    (folder / "llada").symlink_to(hub_folders["llada"])
+    changes = {
+        "like": "paper", "source": "synthetic", "max_steps": 2, "output": "out",
+        "bases": {"ar": "models/llama", "masked_ar": "models/llama", "dllm": "llada"},
+        "settings": {"train_batch_size": 6, "max_new_tokens": 2, "sampler_steps": 2, "block_length": 2, "eval_batch_size": 240},
+        "launcher": {"kind": "cpu", "num_processes": 1, "options": ["--shard", "--per-device-train-batch-size", "3"]},
+    }  # fmt: skip
+    path = folder / "paper_trial.json"
+    path.write_text(json.dumps(changes))
+    return path
+
+
+def test_table3_of_the_papers_scale_in_two_steps(scale_file, capfd):
+    assert main(["reproduce", "table3", "--scale", str(scale_file), "--workers", "1"]) == 0, capfd.readouterr().err
+    scale = get_scale(str(scale_file))
+    configs, store = exhibit_runs("table3", scale, [0]), RunStore(scale.store)
+    assert len(configs) == 18 and store.missing(configs) == []
+    for config in configs:
+        record = store.record(config)
+        assert record["sharding"]["param_dtype"] == "bfloat16" and record["sharding"]["reduce_dtype"] == "float32"
+        assert record["dtypes_seen"]["parameters"] == ["torch.float32"] and record["gradient_accumulation_steps"] == 2
+    out = scale_file.parent / "out"
+    table = (out / "paper_tables" / "paper_trial" / "table3.csv").read_text()
+    assert {"ar", "dllm", "masked_ar"} <= set(re.findall(r"\w+", table)) or "masked" in table.lower()
+    assert (out / "notebooks" / "table3.ipynb").is_file()
+    # The trained LLaDA is a plain Llama in bfloat16 that loads again, and takes its own names back.
+    best = store.folder(next(c for c in configs if c.method == "dllm")) / "best"
+    weights = load_file(best / "model.safetensors")
+    assert {w.dtype for w in weights.values()} == {torch.bfloat16} and len(to_llada_keys(weights)) == 3 + 2 * 9
+    assert json.loads((best / "config.json").read_text())["model_type"] == "llama"
+    _, prompts = load_base(str(best), method="dllm")
+    assert (prompts.ids.mask, prompts.ids.pad, prompts.ids.stop) == (126336, 126081, (126348, 126081))
+    # Everything is there: nothing is trained again.
+    assert main(["check", "table3", "--scale", str(scale_file)]) == 0
+    assert "0 of 18 runs are to be trained" in capfd.readouterr().out
+
+
+def test_special_ids_and_prompts_are_the_families_own(hub_folders):
+    _, llama = load_base(str(hub_folders["llama"]), method="masked_ar")
+    assert (llama.ids.begin, llama.ids.end, llama.ids.mask, llama.ids.pad, llama.ids.stop) == ((128000,), 128009, 128013, 128009, (128009,))
+    assert llama.ids.n_ordinary == 128000
+    # No system block: begin, header, the question, end of turn, header.
+    question = llama.question("is")
+    assert question[:2] == [128000, 128006] and question.count(128006) == 2 and question.count(128009) == 1
+    _, llada = load_base(str(hub_folders["llada"]), method="dllm")
+    assert (llada.ids.begin, llada.ids.end, llada.ids.mask, llada.ids.pad) == ((126080,), 126081, 126336, 126081)
+    assert llada.question("is")[:2] == [126080, 126346]
+
+
+def test_the_papers_scale_has_the_settings_of_appendix_a4():
+    run = exhibit_runs("table3", get_scale("paper").__class__(**{**vars(PAPER), "fingerprints": dict.fromkeys(("name_description", "biography", "wiki"), "x")}), [0])[0]
+    assert (run.precision, run.train_batch_size, run.max_new_tokens, run.block_length, run.sampler_steps) == ("bf16_mixed", 64, 128, 4, 128)
+    assert all(re.fullmatch("[0-9a-f]{40}", PAPER.revisions[base]) for base in PAPER.bases.values())
+    assert PAPER.launcher.num_processes == 4
+    command = PAPER.launcher.command("maskft.training", ["--store", "s"])
+    assert "--shard" in command and command[command.index("--per-device-train-batch-size") + 1] == "16"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "must hold an object"),
+        ('{"like": "huge"}', "like='huge' is not one of tiny"),
+        ('{"like": "paper", "base": {}}', "did you mean 'bases'"),
+        ('{"like": "paper", "bases": {"lladm": "x"}}', "'lladm' is not known"),
+        ('{"like": "paper", "max_steps": 0}', "max_steps=0 must be"),
+        ('{"like": "paper", "launcher": {"gpus": 2}}', "'gpus' is not known"),
+    ],
+)
+def test_a_scale_file_that_is_wrong_is_refused(tmp_path, content, message):
+    path = tmp_path / "s.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        get_scale(str(path))
+
+
+def test_a_scale_file_changes_what_it_names_alone(tmp_path):
+    path = tmp_path / "two_nodes.json"
+    path.write_text('{"like": "paper", "launcher": {"num_processes": 8}, "learning_rates": {"ar": 1e-6}, "max_steps": 100}')
+    scale = get_scale(str(path))
+    assert (scale.name, scale.launcher.num_processes, scale.launcher.options) == ("two_nodes", 8, PAPER.launcher.options)
+    assert scale.learning_rates == {**PAPER.learning_rates, "ar": 1e-6} and scale.bases == PAPER.bases
+    assert scale.eval_steps["name_description", False]["ar"] == (0, 30, 60, 100)
+    assert scale.eval_steps["biography", True]["dllm"] == (0, 8, 16, 32, 64, 100)
+    assert scale.store == PAPER.store.with_name("two_nodes")
