@@ -21,7 +21,7 @@ def expected_cost(config: RunConfig) -> float:
     length = {"name_description": 22, "biography": 75, "wiki": 75}[config.dataset]
     length = 2 * length + 25 if config.method == "masked_ar" else length
     evaluations = len(config.eval_steps) * (80_000 if config.method == "dllm" else 20_000)
-    return config.total_steps * length * config.train_batch_size + evaluations
+    return float(config.total_steps * length * config.train_batch_size + evaluations)
 
 
 def ensure(scale: Scale, configs: Sequence[RunConfig], *, workers: int | None = None) -> None:

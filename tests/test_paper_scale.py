@@ -24,8 +24,8 @@ def scale_file(hub_folders, tmp_path_factory):
     changes = {
         "like": "paper", "source": "synthetic", "max_steps": 2, "output": "out",
         "bases": {"ar": "models/llama", "masked_ar": "models/llama", "dllm": "llada"},
-        "settings": {"train_batch_size": 6, "max_new_tokens": 2, "sampler_steps": 2, "block_length": 2, "eval_batch_size": 240},
-        "launcher": {"kind": "cpu", "num_processes": 1, "options": ["--shard", "--per-device-train-batch-size", "3"]},
+        "settings": {"train_batch_size": 2, "max_new_tokens": 1, "sampler_steps": 1, "block_length": 1, "eval_batch_size": 100},
+        "launcher": {"kind": "cpu", "num_processes": 1, "options": ["--shard", "--per-device-train-batch-size", "1"]},
     }  # fmt: skip
     path = folder / "paper_trial.json"
     path.write_text(json.dumps(changes))

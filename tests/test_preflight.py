@@ -6,7 +6,6 @@ from collections import namedtuple
 from dataclasses import replace
 from types import SimpleNamespace
 
-import httpx
 import pytest
 import torch
 from huggingface_hub.errors import (
@@ -50,7 +49,16 @@ def test_a_tiny_study_passes(config, tmp_path):
 def error_of(kind):
     if kind is LocalEntryNotFoundError:
         return kind("no connection")
-    return kind("refused", response=httpx.Response(403, request=httpx.Request("GET", "http://127.0.0.1")))
+    return kind("refused", response=SimpleNamespace(headers={}, request=None))
+
+
+def refuse(monkeypatch, kind):
+    """Let the hub answer every request with this error."""
+
+    def download(*arguments, **options):
+        raise error_of(kind)
+
+    monkeypatch.setattr(preflight, "hf_hub_download", download)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +71,7 @@ def error_of(kind):
     ],
 )
 def test_access_to_the_hubs_weights_is_asked_for_first(config, tmp_path, monkeypatch, kind, message):
-    def refuse(*arguments, **options):
-        raise error_of(kind)
-
-    monkeypatch.setattr(preflight, "hf_hub_download", refuse)
+    refuse(monkeypatch, kind)
     with pytest.raises(PreflightError, match=message):
         check_study([replace(config, base=LLAMA, base_revision="abc")], tmp_path)
 
@@ -98,6 +103,7 @@ def test_a_tokenizer_without_a_mask_is_told(folder, config, tmp_path):
 def test_all_that_is_wrong_is_told_at_once(config, tmp_path, monkeypatch):
     """The tiny base has 0.9 million parameters: 2 bytes for each run's best, and 2 + 24 for the run in training."""
     usage = namedtuple("usage", "total used free")
+    refuse(monkeypatch, RepositoryNotFoundError)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
     message = told([replace(config, data_fingerprint="0" * 16), replace(config, base="no/such-model")], tmp_path)
     assert "has fingerprint" in message and "no/such-model" in message
