@@ -190,9 +190,18 @@ class Execution:
 
 
 def train(
-    config: RunConfig, store: RunStore, staging: Path, accelerator: Accelerator, execution: Execution = Execution()
-) -> dict:
+    config: RunConfig, store: RunStore, staging: Path, accelerator: Accelerator, execution: Execution = Execution(),
+    sigterm: Sigterm | None = None,
+) -> dict:  # fmt: skip
     """Train and evaluate one run, leaving its files in ``staging``; goes on from an earlier attempt's checkpoint there.
+
+    Args:
+        config: The run.
+        store: Where progress is told.
+        staging: The run's folder until it is published.
+        accelerator: The processes.
+        execution: How it is computed.
+        sigterm: Whether SIGTERM came; None: it ends the process, as ever.
 
     Returns:
         The run's record (``runs.RECORD_FIELDS``).
@@ -294,31 +303,31 @@ def train(
 
     model.train()
     batches = islice(batch_indices(len(texts), config.train_batch_size, config.seed), state.step, None)
-    with Sigterm() as sigterm:
-        while True:
-            if state.step in config.eval_steps and state.step not in state.totals:
-                try:
-                    evaluate(state.step)
-                except Interrupted:
-                    if state.step > 0:
-                        keep_state()
-                    raise
-            progress.report(state.step, "training")
-            if state.step == config.total_steps:
-                break
-            whole = collate([{"text_ids": texts[i], "step": state.step, "sample": n} for n, i in enumerate(next(batches))])
-            loss = update(whole)
-            # What only one process knows travels with the loss: SIGTERM's arrival, and the main process's clock.
-            is_due = accelerator.is_main_process and checkpoints.seconds_since_last() >= 60 * execution.checkpoint_minutes
-            flags = torch.tensor([sigterm.came, is_due], dtype=loss.dtype, device=loss.device)
-            value, came, is_due = accelerator.reduce(torch.cat([loss[None], flags]), "mean").tolist()
-            state.losses[-1]["loss"] = value
-            if not math.isfinite(value):
-                raise FloatingPointError(f"loss is {value} at step {state.step}; use a smaller learning rate than {config.learning_rate}")
-            if came or is_due:
-                keep_state()
-            if came:
-                raise Interrupted
+    sigterm = sigterm or Sigterm()
+    while True:
+        if state.step in config.eval_steps and state.step not in state.totals:
+            try:
+                evaluate(state.step)
+            except Interrupted:
+                if state.step > 0:
+                    keep_state()
+                raise
+        progress.report(state.step, "training")
+        if state.step == config.total_steps:
+            break
+        whole = collate([{"text_ids": texts[i], "step": state.step, "sample": n} for n, i in enumerate(next(batches))])
+        loss = update(whole)
+        # What only one process knows travels with the loss: SIGTERM's arrival, and the main process's clock.
+        is_due = accelerator.is_main_process and checkpoints.seconds_since_last() >= 60 * execution.checkpoint_minutes
+        flags = torch.tensor([sigterm.came, is_due], dtype=loss.dtype, device=loss.device)
+        value, came, is_due = accelerator.reduce(torch.cat([loss[None], flags]), "mean").tolist()
+        state.losses[-1]["loss"] = value
+        if not math.isfinite(value):
+            raise FloatingPointError(f"loss is {value} at step {state.step}; use a smaller learning rate than {config.learning_rate}")
+        if came or is_due:
+            keep_state()
+        if came:
+            raise Interrupted
 
     if accelerator.is_main_process:
         kept = steps_to_keep(config, state.metrics)
@@ -395,30 +404,36 @@ def main(arguments: list[str] | None = None) -> int:
     # A rank that has answered its share waits for the others, and dLLM answers of 8B models take longer than the default.
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=6))
     accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[patience])
-    for config in configs:
-        # One process claims the run for all of them; the others only learn whether it is theirs.
-        with store.claim(config) if accelerator.is_main_process else nullcontext() as staging:
-            (staging,) = broadcast_object_list([staging])
-            if staging is None:
-                continue
-            try:
-                record = train(config, store, staging, accelerator, execution)
-                if accelerator.is_main_process:
-                    store.publish(config, staging, record)
-                accelerator.wait_for_everyone()
-            except Interrupted:
-                print(f"{config.run_id} interrupted by SIGTERM; the same command goes on from there", flush=True)
-                return 128 + signal.SIGTERM
-            except Exception:
-                n_failed += 1
-                text = traceback.format_exc()
-                store.report_failure(config, text)
-                print(f"{config.run_id} failed:\n{text}", flush=True)
-                if accelerator.num_processes > 1:
-                    raise  # the other processes wait for this one; only ending all of them frees them
-            accelerator.free_memory()
+    with Sigterm() as sigterm:
+        for config in configs:
+            # One process claims the run for all of them; the others only learn whether it is theirs.
+            with store.claim(config) if accelerator.is_main_process else nullcontext() as staging:
+                (staging,) = broadcast_object_list([staging])
+                if staging is None:
+                    continue
+                try:
+                    record = train(config, store, staging, accelerator, execution, sigterm)
+                    if accelerator.is_main_process:
+                        store.publish(config, staging, record)
+                    accelerator.wait_for_everyone()
+                except Interrupted:
+                    sigterm.came = True  # on another rank, perhaps
+                    print(f"{config.run_id} interrupted by SIGTERM; the same command goes on from there", flush=True)
+                    break
+                except Exception:
+                    n_failed += 1
+                    text = traceback.format_exc()
+                    store.report_failure(config, text)
+                    print(f"{config.run_id} failed:\n{text}", flush=True)
+                    if accelerator.num_processes > 1:
+                        raise  # the other processes wait for this one; only ending all of them frees them
+                accelerator.free_memory()
+            if sigterm.came:
+                break
     if execution.shard and distributed.is_initialized():
         distributed.destroy_process_group()
+    if sigterm.came:
+        return 128 + signal.SIGTERM
     return 1 if n_failed else 0
 
 
