@@ -117,38 +117,55 @@ def _hub_tokenizer(words, special, size, **names):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-@pytest.fixture(scope="session")
-def hub_folders(tmp_path_factory, tokenizer):
-    """Folders that look like the hub's two: random weights of width 16, the published vocabularies and special ids.
+def _hub_folders(root, tokenizer, left_out=(0, 0)):
+    """Folders that look like the hub's two, with random weights of width 16.
 
-    Llama names ``eot_id`` its end of document, as the Instruct tokenizer does, and no padding. LLaDA's weights are in two
-    bfloat16 files under its own key names, its configuration names remote code.
+    Llama's tokenizer has ``eot_id`` as its end, as the Instruct one, and no padding. LLaDA's weights are in two bfloat16 files
+    under its own key names, and its configuration names remote code. ``left_out`` ordinary tokens are taken out of either
+    vocabulary, which moves the special ones down.
     """
     words = list(dict.fromkeys(token.lstrip("Ġ") for token in tokenizer.get_vocab() if not token.startswith("<|")))
+    llama_special, llada_special = ({n - out: t for n, t in s.items()} for s, out in zip((LLAMA3_SPECIAL, LLADA_SPECIAL), left_out, strict=True))
+    llama_size, llada_size = 128256 - left_out[0], 126464 - left_out[1]
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512, "rms_norm_eps": 1e-5}
     torch.manual_seed(0)
-    folders = {name: tmp_path_factory.mktemp("hub") / name for name in ("llama", "llada")}
+    folders = {name: root / name for name in ("llama", "llada")}
+    end = [n - left_out[0] for n in (128001, 128008, 128009)]
     llama = LlamaConfig(
-        vocab_size=128256, intermediate_size=32, num_key_value_heads=1, bos_token_id=128000, eos_token_id=[128001, 128008, 128009],
+        vocab_size=llama_size, intermediate_size=32, num_key_value_heads=1, bos_token_id=end[0] - 1, eos_token_id=end,
         rope_parameters={"rope_type": "default", "rope_theta": 500000.0}, **sizes,
     )  # fmt: skip
     LlamaForCausalLM(llama).to(torch.bfloat16).save_pretrained(folders["llama"])
-    _hub_tokenizer(words, LLAMA3_SPECIAL, 128256, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>").save_pretrained(folders["llama"])
+    names = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}
+    _hub_tokenizer(words, llama_special, llama_size, **names).save_pretrained(folders["llama"])
     folders["llada"].mkdir()
-    state = to_llada_keys(LlamaForCausalLM(LlamaConfig(vocab_size=126464, intermediate_size=32, **sizes)).to(torch.bfloat16).state_dict())
+    state = to_llada_keys(LlamaForCausalLM(LlamaConfig(vocab_size=llada_size, intermediate_size=32, **sizes)).to(torch.bfloat16).state_dict())
     parts = {f"model-{n + 1:05}-of-00002.safetensors": {k: v for k, v in state.items() if ("blocks.1" in k) == bool(n)} for n in range(2)}
     for name, part in parts.items():
         save_file(part, folders["llada"] / name, {"format": "pt"})
     index = {"metadata": {}, "weight_map": {key: name for name, part in parts.items() for key in part}}
     (folders["llada"] / "model.safetensors.index.json").write_text(json.dumps(index))
+    end, mask = 126081 - left_out[1], 126336 - left_out[1]
     config = {
         "model_type": "llada", "architectures": ["LLaDAModelLM"], "auto_map": {"AutoModelForCausalLM": "modeling_llada.LLaDAModelLM"},
-        "d_model": 16, "n_heads": 2, "n_kv_heads": 2, "n_layers": 2, "mlp_hidden_size": 32, "vocab_size": 126464,
-        "embedding_size": 126464, "max_sequence_length": 512, "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "rope": True,
+        "d_model": 16, "n_heads": 2, "n_kv_heads": 2, "n_layers": 2, "mlp_hidden_size": 32, "vocab_size": llada_size,
+        "embedding_size": llada_size, "max_sequence_length": 512, "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "rope": True,
         "rope_full_precision": True, "include_bias": False, "weight_tying": False, "block_type": "llama", "layer_norm_type": "rms",
-        "activation_type": "silu", "eos_token_id": 126081, "pad_token_id": 126081, "mask_token_id": 126336,
+        "activation_type": "silu", "eos_token_id": end, "pad_token_id": end, "mask_token_id": mask,
     }  # fmt: skip
     (folders["llada"] / "config.json").write_text(json.dumps(config))
     names = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
-    _hub_tokenizer(words, LLADA_SPECIAL, 126464, **names).save_pretrained(folders["llada"])
+    _hub_tokenizer(words, llada_special, llada_size, **names).save_pretrained(folders["llada"])
     return folders
+
+
+@pytest.fixture(scope="session")
+def hub_folders(tmp_path_factory, tokenizer):
+    """With the published vocabularies: every special token at its own id."""
+    return _hub_folders(tmp_path_factory.mktemp("hub"), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def small_hub_folders(tmp_path_factory, tokenizer):
+    """With vocabularies of about 2,000, whose logits a CPU makes quickly."""
+    return _hub_folders(tmp_path_factory.mktemp("small_hub"), tokenizer, left_out=(126208, 124288))

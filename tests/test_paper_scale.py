@@ -15,32 +15,35 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from maskft.cli import main
-from maskft.exhibits import exhibit_runs
+from maskft.exhibits import exhibit_runs, make_run
 from maskft.llada import llama_config, to_llada_keys
 from maskft.models import load_base
 from maskft.runs import RunStore
 from maskft.scales import PAPER, get_scale
+from maskft.training import main as train
 
 
-@pytest.fixture(scope="module")
-def scale_file(hub_folders, tmp_path_factory):
-    """The paper's scale for two steps on one CPU process, still under FSDP2; fewer and shorter answers, for time."""
-    folder = tmp_path_factory.mktemp("scale")
-    (folder / "models").symlink_to(hub_folders["llama"].parent)
-    (folder / "llada").symlink_to(hub_folders["llada"])
+def write_scale(folder, models, **settings):
+    """The paper's scale for two steps on one CPU process, under FSDP2 all the same; shorter answers, for time."""
+    (folder / "models").symlink_to(models["llama"].parent)  # found beside the file
     changes = {
         "like": "paper", "source": "synthetic", "max_steps": 2, "output": "out",
-        "bases": {"ar": "models/llama", "masked_ar": "models/llama", "dllm": "llada"},
-        "settings": {"train_batch_size": 2, "max_new_tokens": 1, "sampler_steps": 1, "block_length": 1, "eval_batch_size": 100},
-        "launcher": {"kind": "cpu", "num_processes": 1, "options": ["--shard", "--per-device-train-batch-size", "1"]},
+        "bases": {"ar": "models/llama", "masked_ar": "models/llama", "dllm": "models/llada"},
+        "settings": {"train_batch_size": 6, "max_new_tokens": 2, "sampler_steps": 2, "block_length": 2} | settings,
+        "launcher": {"kind": "cpu", "num_processes": 1, "options": ["--shard", "--per-device-train-batch-size", "3"]},
     }  # fmt: skip
     path = folder / "paper_trial.json"
     path.write_text(json.dumps(changes))
     return path
 
 
+@pytest.fixture(scope="module")
+def scale_file(small_hub_folders, tmp_path_factory):
+    return write_scale(tmp_path_factory.mktemp("scale"), small_hub_folders)
+
+
 def test_table3_of_the_papers_scale_in_two_steps(scale_file, capfd):
-    assert main(["reproduce", "table3", "--scale", str(scale_file), "--workers", "1"]) == 0, capfd.readouterr().err
+    assert main(["reproduce", "table3", "--scale", str(scale_file)]) == 0, capfd.readouterr().err
     scale = get_scale(str(scale_file))
     configs, store = exhibit_runs("table3", scale, [0]), RunStore(scale.store)
     assert len(configs) == 18 and store.missing(configs) == []
@@ -57,11 +60,23 @@ def test_table3_of_the_papers_scale_in_two_steps(scale_file, capfd):
     weights = load_file(best / "model.safetensors")
     assert {w.dtype for w in weights.values()} == {torch.bfloat16} and len(to_llada_keys(weights)) == 3 + 2 * 9
     assert json.loads((best / "config.json").read_text())["model_type"] == "llama"
-    _, prompts = load_base(str(best), method="dllm")
-    assert (prompts.ids.mask, prompts.ids.pad, prompts.ids.stop) == (126336, 126081, (126348, 126081))
+    load_base(str(best), method="dllm")
     # Everything is there: nothing is trained again.
     assert main(["check", "table3", "--scale", str(scale_file)]) == 0
     assert "0 of 18 runs are to be trained" in capfd.readouterr().out
+
+
+def test_a_run_of_each_family_with_its_published_vocabulary(hub_folders, tmp_path):
+    scale = get_scale(str(write_scale(tmp_path, hub_folders, train_batch_size=2, max_new_tokens=1, sampler_steps=1, block_length=1)))
+    configs = [make_run(scale, method, "name_description", "none", eval_steps=(0, 1)) for method in ("masked_ar", "dllm")]
+    listed = tmp_path / "configs.jsonl"
+    listed.write_text("".join(json.dumps(config.to_dict()) + "\n" for config in configs))
+    assert train(["--store", str(scale.store), "--configs", str(listed), *scale.launcher.options]) == 0
+    store = RunStore(scale.store)
+    for config, mask in zip(configs, (128013, 126336), strict=True):
+        assert store.record(config)["sharding"]["param_dtype"] == "bfloat16"
+        _, prompts = load_base(str(store.folder(config) / "best"), method=config.method)
+        assert prompts.ids.mask == mask
 
 
 def test_special_ids_and_prompts_are_the_families_own(hub_folders):
