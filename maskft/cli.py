@@ -5,12 +5,13 @@ Heavy imports wait until a command needs them, so that ``maskft --help`` and a m
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scale", default="tiny", help="tiny or paper (default: tiny)")
+    parser.add_argument("--scale", default="tiny", help="tiny, paper, or a scale file NAME.json (default: tiny)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 to N-1 (default: 1)")
     parser.add_argument("--world-seed", type=int, default=0, help="which synthetic world the documents come from (tiny)")
 
@@ -36,6 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_study_options(status)
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
 
+    check = commands.add_parser("check", help="whether models, data and disk are there for what is to be trained")
+    check.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
+    _add_study_options(check)
+
     plan = commands.add_parser("plan", help="what exhibits cost, before anything starts")
     plan.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(plan)
@@ -47,6 +52,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     overview = commands.add_parser("overview", help="bring the README's map of exhibits up to date with the records")
     overview.add_argument("--scale", default="tiny", help="tiny or paper (default: tiny)")
+
+    bench = commands.add_parser("bench", help="measure this machine")
+    bench.add_argument("what", choices=["gpu"], help="gpu: training step and samplers at the paper's shapes, random weights")
+    bench.add_argument("--shapes", nargs="+", default=["llama", "llada"], metavar="SHAPE", help="llama, llada (default: both)")
+    bench.add_argument("--small", action="store_true", help="small shapes, to try it without a GPU")
+    bench.add_argument("--precision", choices=["bf16_mixed", "bf16"], default=None, help="default: the first that fits")
+    bench.add_argument("--rows", type=int, default=16, metavar="N", help="documents of a step (default: 16)")
+    bench.add_argument("--length", type=int, default=128, metavar="N", help="tokens of a document (default: 128)")
+    bench.add_argument("--steps", type=int, default=5, metavar="N", help="timed steps (default: 5)")
+    bench.add_argument("--questions", type=int, default=16, metavar="N", help="answered together (default: 16)")
+    bench.add_argument("--new-tokens", type=int, default=128, metavar="N", help="of an answer (default: 128)")
+    bench.add_argument("--output", default="bench_records", help="folder of the records (default: bench_records)")
 
     pretrain = commands.add_parser("pretrain-tiny", help="make the tiny bases and their tokenizer again")
     pretrain.add_argument("bases", nargs="*", metavar="BASE", help="which bases (default: all, one after another)")
@@ -95,7 +112,7 @@ def _runs(options: argparse.Namespace):
 
 def _reproduce(options: argparse.Namespace) -> int:
     from .notebooks import NOTEBOOKS, run_notebook
-    from .scales import get_scale
+    from .scales import REPOSITORY, get_scale
     from .study import ensure
 
     exhibits = _exhibits(options)
@@ -108,14 +125,16 @@ def _reproduce(options: argparse.Namespace) -> int:
         scale, runs = _runs(options)
         ensure(scale, runs, workers=options.workers)
     parameters = {
-        "scale": scale.name,
+        # A file by its whole path: the notebook runs in a folder of its own.
+        "scale": os.path.abspath(options.scale) if options.scale.endswith(".json") else scale.name,
         "seeds": list(_seeds(options)),
         "world_seed": options.world_seed,
         "from_records": options.from_records,
     }
     for exhibit in exhibits:
         print(f"notebook {exhibit}", flush=True)
-        print(f"  {run_notebook(exhibit, parameters)}", flush=True)
+        target = None if scale.output == REPOSITORY else scale.output / "notebooks"
+        print(f"  {run_notebook(exhibit, parameters, target_folder=target)}", flush=True)
     print(f"tables in {scale.tables}\nfigures in {scale.figures}")
     return 0
 
@@ -137,6 +156,17 @@ def _status(options: argparse.Namespace) -> int:
         print("\n".join(json.dumps(run.to_dict()) for run in runs))
     else:
         print(status(runs, RunStore(scale.store)).to_string(index=False))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .preflight import check_study
+    from .runs import RunStore
+
+    scale, runs = _runs(options)
+    missing = RunStore(scale.store).missing(runs)
+    check_study(missing, scale.store)
+    print(f"{len(missing)} of {len(runs)} runs are to be trained; models, ids, data and disk are there")
     return 0
 
 
@@ -162,6 +192,17 @@ def _overview(options: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from .bench_gpu import bench_gpu
+
+    names = ("precision", "rows", "length", "steps", "questions", "new_tokens")
+    chosen = {name: getattr(options, name) for name in names}
+    print("\n".join(map(str, bench_gpu(options.shapes, Path(options.output), small=options.small, **chosen))))
+    return 0
+
+
 def _pretrain_tiny(options: argparse.Namespace) -> int:
     from pathlib import Path
 
@@ -173,7 +214,7 @@ def _pretrain_tiny(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "plan": _plan, "overview": _overview, "pretrain-tiny": _pretrain_tiny}
+COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "check": _check, "plan": _plan, "overview": _overview, "bench": _bench, "pretrain-tiny": _pretrain_tiny}
 
 if __name__ == "__main__":
     sys.exit(main())

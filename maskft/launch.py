@@ -42,6 +42,7 @@ class Launcher:
         kind: `cpu` and `gpu` go through `accelerate launch`; `plain` is `python -m`, for one process.
         config_file: accelerate's own settings; None for its defaults.
         num_processes: processes of one run.
+        options: further options of the training module: how a run is computed, never what (`training.Execution`).
 
     Raises:
         ValueError: an unknown kind, or more processes than the kind can have.
@@ -50,6 +51,7 @@ class Launcher:
     kind: str = "cpu"
     config_file: Path | None = None
     num_processes: int = 1
+    options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in ("cpu", "gpu", "plain"):
@@ -58,7 +60,8 @@ class Launcher:
             raise ValueError(f"num_processes={self.num_processes} with kind={self.kind!r}: use 1, or kind='gpu'")
 
     def command(self, module: str, arguments: Sequence[str]) -> list[str]:
-        """The command line that runs `module` with `arguments`."""
+        """The command line that runs `module` with `arguments`, and the launcher's own `options`."""
+        arguments = [*arguments, *self.options]
         if self.kind == "plain":
             return [sys.executable, "-m", module, *arguments]
         # By this interpreter, not by the `accelerate` on PATH, which may belong to another environment.

@@ -8,6 +8,7 @@ transformers ignores the switch without a word.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -109,9 +110,18 @@ def revision_of(base: str) -> str:
     folder = base_folder(base)
     if not isinstance(folder, Path):
         raise FileNotFoundError(f"base {base!r} is not one of {', '.join(SHIPPED)} and not a folder")
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")])
+    return _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@cache
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Hash of contents; with size and time as arguments, so that 16 GB are read again only when they changed."""
     digest = hashlib.sha256()
-    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")]):
-        digest.update(file.read_bytes())
+    for file, _, _ in files:
+        with file.open("rb") as content:
+            while part := content.read(1 << 24):
+                digest.update(part)
     return digest.hexdigest()[:16]
 
 

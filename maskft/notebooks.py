@@ -60,8 +60,10 @@ def check_parameters(name: str, given: Mapping[str, object], known: Mapping[str,
             raise ValueError(f"parameter {key}={value!r} of notebook {name} must be like {known[key]!r}")
 
 
-def run_notebook(name: str, parameters: Mapping[str, object], *, folder: Path = NOTEBOOKS) -> Path:
-    """Execute ``folder/NAME.py`` with papermill and replace ``folder/NAME.ipynb`` on success.
+def run_notebook(
+    name: str, parameters: Mapping[str, object], *, folder: Path = NOTEBOOKS, target_folder: Path | None = None
+) -> Path:
+    """Execute ``folder/NAME.py`` with papermill and replace ``target_folder/NAME.ipynb`` (default: ``folder``) on success.
 
     Returns:
         The executed notebook.
@@ -80,8 +82,9 @@ def run_notebook(name: str, parameters: Mapping[str, object], *, folder: Path = 
     check_parameters(name, parameters, defaults)
     # Without a change there is nothing to inject, and the executed notebook has the cells of its script.
     changed = {key: value for key, value in parameters.items() if value != defaults[key]}
-    target, failed = folder / f"{name}.ipynb", folder / f"{name}.failed.ipynb"
-    partial = folder / f".{name}.{os.getpid()}.ipynb"
+    where = target_folder or folder
+    where.mkdir(parents=True, exist_ok=True)
+    target, failed, partial = (where / n for n in (f"{name}.ipynb", f"{name}.failed.ipynb", f".{name}.{os.getpid()}.ipynb"))
     try:
         papermill.execute_notebook(
             notebook, str(partial), parameters=changed, kernel_name="python3", cwd=str(folder), progress_bar=False,

@@ -29,6 +29,7 @@ class Scale:
         settings: Further fields of ``RunConfig``.
         method_settings: Those in which one method differs.
         launcher: How training starts.
+        output: Where runs, tables and figures go.
     """
 
     name: str
@@ -43,21 +44,22 @@ class Scale:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     control_base: str | None = None
     method_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    output: Path = REPOSITORY
 
     @property
     def store(self) -> Path:
         """Where runs of this scale are trained and kept."""
-        return REPOSITORY / "runs" / self.name
+        return self.output / "runs" / self.name
 
     @property
     def tables(self) -> Path:
         """Where its tables go."""
-        return REPOSITORY / "paper_tables" / self.name
+        return self.output / "paper_tables" / self.name
 
     @property
     def figures(self) -> Path:
         """Where its figures go."""
-        return REPOSITORY / "figures" / self.name
+        return self.output / "figures" / self.name
 
     @property
     def records(self) -> Path:
@@ -130,6 +132,12 @@ PAPER = Scale(
         "masked_ar": "meta-llama/Llama-3.1-8B-Instruct",
         "dllm": "GSAI-ML/LLaDA-8B-Instruct",
     },
+    # The commits that those who name one name (nine public repositories and more for each): the last of Llama's, and LLaDA's
+    # with the attention mask of October 2025. Their weights are those of the first release.
+    revisions={
+        "meta-llama/Llama-3.1-8B-Instruct": "0e9e39f249a16976918f6564b8830bc894c89659",
+        "GSAI-ML/LLaDA-8B-Instruct": "08b83a6feb34df1a6011b80c3c00c7563e963b07",
+    },
     # A.4: "5e-6 for arLLM; 1e-5 for dLLM; 3e-6 for masked arLLM"
     learning_rates={"ar": 5e-6, "dllm": 1e-5, "masked_ar": 3e-6},
     # Figure 5 does not state its grid. Open: factors of about two around the chosen rates.
@@ -149,18 +157,25 @@ PAPER = Scale(
     # A.4: "a batch size of 64 (16 per device)", "max new token length 128 and temperature 0", "block length 4",
     # MixedPrecisionPolicy(param_dtype="bf16", reduce_dtype="float32", cast_forward_inputs=True)
     settings={"precision": "bf16_mixed", "train_batch_size": 64, "max_new_tokens": 128, "block_length": 4, "sampler_steps": 128, "eval_batch_size": 100},
-    launcher=Launcher("gpu", num_processes=4),
+    # A.4: "4x 80G H100 GPUs"; FSDP2 (``sharding``).
+    launcher=Launcher(
+        "gpu", num_processes=4, options=("--shard", "--per-device-train-batch-size", "16", "--checkpoint-minutes", "30")
+    ),
 )  # fmt: skip
 
 SCALES = {scale.name: scale for scale in (TINY, PAPER)}
 
 
 def get_scale(name: str) -> Scale:
-    """The scale called ``name``.
+    """The scale called ``name``, or one like another with changes, from a file (``scale_files``).
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or the file holds something else than changes of a scale.
     """
+    if name.endswith(".json"):
+        from .scale_files import read_scale
+
+        return read_scale(Path(name))
     if name not in SCALES:
-        raise ValueError(f"scale {name!r} is not one of {', '.join(SCALES)}")
+        raise ValueError(f"scale {name!r} is not one of {', '.join(SCALES)}, nor a file NAME.json")
     return SCALES[name]

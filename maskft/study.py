@@ -21,16 +21,23 @@ def expected_cost(config: RunConfig) -> float:
     length = {"name_description": 22, "biography": 75, "wiki": 75}[config.dataset]
     length = 2 * length + 25 if config.method == "masked_ar" else length
     evaluations = len(config.eval_steps) * (80_000 if config.method == "dllm" else 20_000)
-    return config.total_steps * length * config.train_batch_size + evaluations
+    return float(config.total_steps * length * config.train_batch_size + evaluations)
 
 
 def ensure(scale: Scale, configs: Sequence[RunConfig], *, workers: int | None = None) -> None:
     """Train what the working store lacks of ``configs``, by ``accelerate launch`` (``launch``).
 
     Committed records do not count as finished here: who asks for a reproduction gets one.
+
+    Raises:
+        PreflightError: If something that the runs need is not there; nothing was started.
     """
     store = RunStore(scale.store)
-    launch_missing(store.missing(configs), store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
+    if missing := store.missing(configs):
+        from .preflight import check_study
+
+        check_study(missing, store.root)
+    launch_missing(missing, store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
 
 
 @dataclass(frozen=True)

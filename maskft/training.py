@@ -1,7 +1,8 @@
 """The training loop, top to bottom: ``accelerate launch -m maskft.training --store DIR --configs FILE``.
 
 FILE has one ``RunConfig`` a line. Each run that is neither finished nor in another process's hands is trained, evaluated
-at its evaluation points and published to the store; a failure is noted there and the next run goes on.
+at its evaluation points and published to the store; a failure is noted there and the next run goes on. How it is computed
+(``Execution``) is said by further options, which are the launcher's business and no part of a run's identity.
 
 Every process collates the whole global batch and keeps its own rows. Collating is cheap beside a step, and it gives every
 process the batch's global counts without communication, and the same masks whatever the number of processes.
@@ -12,30 +13,35 @@ import json
 import math
 import platform
 import shlex
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import nullcontext
-from datetime import UTC, datetime
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor, nn
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
+from torch import Tensor, distributed, nn
 
+from .checkpoints import Checkpoints, Interrupted, Sigterm
 from .collators import ARCollator, DiffusionCollator, MaskedARCollator
 from .data import Corpus, load_corpus
 from .evaluation import answer_questions, score_answers, summarise
 from .losses import IGNORED, autoregressive_loss, masked_diffusion_loss
 from .masking import generator_for
 from .metrics import pick_best_step, total_accuracy
-from .models import load_base, revision_of
+from .models import base_folder, load_base, revision_of
 from .prompts import Prompts
 from .provenance import current_commit
 from .runs import RunConfig, RunStore, steps_to_keep, write_atomically
+from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard, whole_tensor
 
 
 class SupervisedLogits(nn.Module):
@@ -143,15 +149,59 @@ def check_inputs(config: RunConfig) -> Corpus:
             f"data fingerprint of {config.dataset} is {corpus.fingerprint}, the run was asked for with "
             f"{config.data_fingerprint}; ask again with the data that is here"
         )
-    if config.source == "synthetic" and (found := revision_of(config.base)) != config.base_revision:
+    # A repository of the hub is pinned by its commit, which is asked for when it is loaded.
+    if isinstance(base_folder(config.base), Path) and (found := revision_of(config.base)) != config.base_revision:
         raise ValueError(
             f"base {config.base} has revision {found}, the run was asked for with {config.base_revision}; ask again"
         )
     return corpus
 
 
-def train(config: RunConfig, store: RunStore, staging: Path, accelerator: Accelerator) -> dict:
-    """Train and evaluate one run, leaving its files in ``staging``.
+@dataclass(frozen=True)
+class Execution:
+    """How a run is computed. The batch, its masks and its loss are the same whatever is said here.
+
+    Attributes:
+        shard: Spread weights, gradients and moments over the processes with FSDP2 (``sharding``), instead of a copy each.
+        per_device_train_batch_size: Most documents of a process at once; a larger share is taken in parts whose
+            gradients add up. None: all at once.
+        activation_checkpointing: Compute a layer's activations again in the backward pass instead of keeping them.
+        checkpoint_minutes: How often a run keeps what it needs to go on from (``checkpoints``).
+
+    Raises:
+        ValueError: If a number is not positive (minutes may be 0: after every step).
+    """
+
+    shard: bool = False
+    per_device_train_batch_size: int | None = None
+    activation_checkpointing: bool = False
+    checkpoint_minutes: float = 10.0
+
+    def __post_init__(self):
+        if self.per_device_train_batch_size is not None and self.per_device_train_batch_size < 1:
+            raise ValueError(f"per_device_train_batch_size={self.per_device_train_batch_size} must be at least 1")
+        if not self.checkpoint_minutes >= 0:
+            raise ValueError(f"checkpoint_minutes={self.checkpoint_minutes} must be at least 0")
+
+    def micro_batches(self, train_batch_size: int, n_ranks: int) -> int:
+        """Parts in which each process takes its share of a batch; the same on all, for each part is a collective."""
+        share = math.ceil(train_batch_size / n_ranks)
+        return math.ceil(share / (self.per_device_train_batch_size or share))
+
+
+def train(
+    config: RunConfig, store: RunStore, staging: Path, accelerator: Accelerator, execution: Execution = Execution(),
+    sigterm: Sigterm | None = None,
+) -> dict:  # fmt: skip
+    """Train and evaluate one run, leaving its files in ``staging``; goes on from an earlier attempt's checkpoint there.
+
+    Args:
+        config: The run.
+        store: Where progress is told.
+        staging: The run's folder until it is published.
+        accelerator: The processes.
+        execution: How it is computed.
+        sigterm: Whether SIGTERM came; None: it ends the process, as ever.
 
     Returns:
         The run's record (``runs.RECORD_FIELDS``).
@@ -159,76 +209,132 @@ def train(config: RunConfig, store: RunStore, staging: Path, accelerator: Accele
     Raises:
         ValueError: If data or base are not those of the configuration.
         FloatingPointError: If the loss is not finite.
+        RuntimeError: If FSDP2 was asked for and is not in force.
+        Interrupted: On SIGTERM, once a checkpoint is written.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     corpus = check_inputs(config)
     model, prompts = load_base(config.base, method=config.method, revision=config.base_revision)
     if config.precision == "bf16":
-        model = model.to(torch.bfloat16)
+        round_weights(model, torch.bfloat16)
+    if execution.activation_checkpointing:
+        model.activation_checkpointing_enable()
     texts = [prompts.encode(text) for text in corpus.training_texts(config.paraphrases)["text"]]
     questions = corpus.questions.to_list()
     collate, n_ranks, rank = make_collator(config, prompts), accelerator.num_processes, accelerator.process_index
-    wrapped = SupervisedLogits(model)
-    optimizer = make_optimizer(wrapped, config)
-    # bf16 through the accelerator would stay set for every later run of this process; the context is this run's own.
-    wrapped, optimizer = accelerator.prepare(wrapped, optimizer)
-    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16_mixed")
+    n_parts = execution.micro_batches(config.train_batch_size, n_ranks)
+    if accelerator.device.type == "cuda":
+        from .preflight import check_device, llama_shape
+
+        longest = collate([{"text_ids": max(texts, key=len), "step": 0, "sample": 0}])["input_ids"].shape[1]
+        rows = math.ceil(config.train_batch_size / (n_ranks * n_parts))
+        check_device(
+            accelerator.device, config, shape=llama_shape(model.config.to_dict()), shards=n_ranks if execution.shard else 1, rows=rows,
+            length=longest, outputs=rows * (max(map(len, texts)) + 1), checkpointing=execution.activation_checkpointing,
+        )  # fmt: skip
+    wrapped, policy = SupervisedLogits(model), None
+    if execution.shard:
+        empty = empty_copy(model)
+        shard(wrapped, model.model.layers, config.precision, accelerator.device)
+        policy = PolicyCheck(wrapped, model.model.layers, config.precision)
+        optimizer, autocast = make_optimizer(wrapped, config), nullcontext()
+    else:
+        optimizer = make_optimizer(wrapped, config)
+        # bf16 through the accelerator would stay set for every later run of this process; the context is this run's own.
+        wrapped, optimizer = accelerator.prepare(wrapped, optimizer)
+        autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16_mixed")
 
     steps_per_epoch = math.ceil(len(texts) / config.train_batch_size)
-    metrics, losses, generations, totals, best_weights = [], [], {}, {}, None
-    train_tokens = 0
     progress = _Progress(config, store, accelerator)
+    checkpoints = Checkpoints(staging, config, accelerator)
+    state = checkpoints.load(wrapped, optimizer)
+    spent_before, state.sharding = state.wall_time_s, state.sharding if execution.shard else None
+
+    def keep_state() -> None:
+        state.wall_time_s = spent_before + time.perf_counter() - clock
+        checkpoints.save(wrapped, optimizer, state)
 
     def evaluate(step: int) -> None:
-        nonlocal best_weights
-        mine = questions[rank::n_ranks]
-        with autocast:
-            answers = answer_questions(model, prompts, [row["question"] for row in mine], config)
-        rows = gather_object(score_answers(step, mine, answers))
-        rows.sort(key=lambda row: row["question_id"])
-        generations[step] = rows
-        found = summarise(rows, epoch=step / steps_per_epoch, train_tokens=train_tokens)
-        metrics.extend(found)
-        totals[step] = total_accuracy({row["category"]: row["value"] for row in found if row["metric"] == "accuracy"})
-        if step > 0 and pick_best_step(totals) == step:
-            best_weights = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
-        scores = " ".join(f"{row['category']}={row['value']:.3f}" for row in found if row["metric"] == "accuracy")
-        accelerator.print(f"{config.run_id} step {step} {scores}", flush=True)
+        progress.report(step, "evaluation")
+        mine, answers = questions[rank::n_ranks], None
+        # Weights are gathered once, before anybody samples: from here on no rank waits for another.
+        sampled = gather_replica(empty, model, compute_dtype(config.precision)) if execution.shard else model
+        with suppress(Interrupted), sigterm.breaking(), autocast:
+            answers = answer_questions(sampled, prompts, [row["question"] for row in mine], config)
+        found = gather_object([None if answers is None else score_answers(step, mine, answers)])
+        if None in found:  # SIGTERM on one rank: its answers are lacking, so this evaluation is for the next attempt
+            raise Interrupted
+        rows = sorted((row for share in found for row in share), key=lambda row: row["question_id"])
+        state.generations[step] = rows
+        means = summarise(rows, epoch=step / steps_per_epoch, train_tokens=state.train_tokens)
+        state.metrics.extend(means)
+        scores = {row["category"]: row["value"] for row in means if row["metric"] == "accuracy"}
+        state.totals[step] = total_accuracy(scores)
+        if config.total_steps == 0 or (step > 0 and pick_best_step(state.totals) == step):
+            state.best_step = step
+            if accelerator.is_main_process:
+                checkpoints.keep_best(sampled, step)
+        accelerator.print(f"{config.run_id} step {step} {' '.join(f'{k}={v:.3f}' for k, v in scores.items())}", flush=True)
 
-    progress.report(0, "evaluation")
-    evaluate(0)
-    model.train()
-    batches = batch_indices(len(texts), config.train_batch_size, config.seed)
-    for step in range(config.total_steps):
-        features = [{"text_ids": texts[i], "step": step, "sample": n} for n, i in enumerate(next(batches))]
-        whole = collate(features)
-        counts = count_batch(whole, config)
-        batch = {name: value.to(accelerator.device) for name, value in my_rows(whole, rank, n_ranks).items()}
+    def update(whole: dict[str, Tensor]) -> Tensor:
+        """One optimizer step; this process's part of the loss. Adds the step's row, its loss still to be filled in."""
+        nonlocal policy
+        counts, loss = count_batch(whole, config), 0.0
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(step, config)
-        with autocast:
-            # Gradients are averaged over processes, the parts of the loss have to be added: hence the factor.
-            loss = batch_loss(wrapped, batch, config, counts) * n_ranks
-        accelerator.backward(loss)
+            group["lr"] = config.learning_rate * learning_rate_factor(state.step, config)
+        for part in range(n_parts):
+            # As if there were a process for each part of each process's share.
+            rows = my_rows(whole, rank + n_ranks * part, n_ranks * n_parts)
+            batch = {name: value.to(accelerator.device) for name, value in rows.items()}
+            with autocast:
+                # Gradients are averaged over processes, the parts of the loss have to be added: hence the factor.
+                share = batch_loss(wrapped, batch, config, counts) * n_ranks
+            accelerator.backward(share)
+            loss = loss + share.detach().float()
+        if policy is not None:
+            state.sharding, policy = policy.after_backward(), None
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-        value = accelerator.reduce(loss.detach().float(), "mean").item()
+        state.step += 1
+        state.train_tokens += counts["n_tokens"]
+        state.losses.append({"step": state.step, "loss": None, "grad_norm": float(whole_tensor(norm)), **counts})
+        return loss
+
+    model.train()
+    batches = islice(batch_indices(len(texts), config.train_batch_size, config.seed), state.step, None)
+    sigterm = sigterm or Sigterm()
+    while True:
+        if state.step in config.eval_steps and state.step not in state.totals:
+            try:
+                evaluate(state.step)
+            except Interrupted:
+                if state.step > 0:
+                    keep_state()
+                raise
+        progress.report(state.step, "training")
+        if state.step == config.total_steps:
+            break
+        whole = collate([{"text_ids": texts[i], "step": state.step, "sample": n} for n, i in enumerate(next(batches))])
+        loss = update(whole)
+        # What only one process knows travels with the loss: SIGTERM's arrival, and the main process's clock.
+        is_due = accelerator.is_main_process and checkpoints.seconds_since_last() >= 60 * execution.checkpoint_minutes
+        flags = torch.tensor([sigterm.came, is_due], dtype=loss.dtype, device=loss.device)
+        value, came, is_due = accelerator.reduce(torch.cat([loss[None], flags]), "mean").tolist()
+        state.losses[-1]["loss"] = value
         if not math.isfinite(value):
-            raise FloatingPointError(f"loss is {value} at step {step + 1}; use a smaller learning rate than {config.learning_rate}")
-        train_tokens += counts["n_tokens"]
-        losses.append({"step": step + 1, "loss": value, "grad_norm": float(norm), **counts})
-        if step + 1 in config.eval_steps:
-            progress.report(step + 1, "evaluation")
-            evaluate(step + 1)
-        progress.report(step + 1, "training")
+            raise FloatingPointError(f"loss is {value} at step {state.step}; use a smaller learning rate than {config.learning_rate}")
+        if came or is_due:
+            keep_state()
+        if came:
+            raise Interrupted
 
     if accelerator.is_main_process:
-        kept = steps_to_keep(config, metrics)
-        _write_rows(staging / "metrics.jsonl", metrics)
-        _write_rows(staging / "losses.jsonl", losses)
-        _write_rows(staging / "generations.jsonl", [row for step in sorted(kept) for row in generations[step]])
-        model.save_pretrained(staging / "best", state_dict=best_weights)
+        kept = steps_to_keep(config, state.metrics)
+        _write_rows(staging / "metrics.jsonl", state.metrics)
+        _write_rows(staging / "losses.jsonl", state.losses)
+        _write_rows(staging / "generations.jsonl", [row for step in sorted(kept) for row in state.generations[step]])
+        checkpoints.hand_over_best(state.best_step, staging / "best")
         prompts.tokenizer.save_pretrained(staging / "best")
     packages = ("maskft", "torch", "transformers", "accelerate", "datasets")
     return {
@@ -240,8 +346,12 @@ def train(config: RunConfig, store: RunStore, staging: Path, accelerator: Accele
         "seeds": {"run": config.seed, "world": config.world_seed},
         "device": _device_name(accelerator),
         "n_processes": n_ranks,
-        "per_device_train_batch_size": math.ceil(config.train_batch_size / n_ranks),
-        "wall_time_s": round(time.perf_counter() - clock, 1),
+        "per_device_train_batch_size": math.ceil(config.train_batch_size / (n_ranks * n_parts)),
+        "gradient_accumulation_steps": n_parts,
+        "activation_checkpointing": execution.activation_checkpointing,
+        "sharding": state.sharding,
+        "resumed_at": state.resumed_at,
+        "wall_time_s": round(spent_before + time.perf_counter() - clock, 1),
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "maskft.training", *sys.argv[1:]]),
@@ -277,33 +387,53 @@ def _device_name(accelerator: Accelerator) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train every run of a list; the number of failed runs decides the exit code."""
+    """Train every run of a list; exit code 1 if one failed, 143 after SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True, help="folder of finished runs")
     parser.add_argument("--configs", type=Path, required=True, help="JSON lines, one RunConfig each")
+    parser.add_argument("--shard", action="store_true", help="spread the model over the processes (FSDP2)")
+    parser.add_argument("--per-device-train-batch-size", type=int, default=None, metavar="N", help="documents at once")
+    parser.add_argument("--activation-checkpointing", action="store_true", help="compute activations again, do not keep them")
+    parser.add_argument("--checkpoint-minutes", type=float, default=Execution.checkpoint_minutes, metavar="M", help="between checkpoints")
     options = parser.parse_args(arguments)
+    execution = Execution(
+        options.shard, options.per_device_train_batch_size, options.activation_checkpointing, options.checkpoint_minutes
+    )
     configs = [RunConfig.from_dict(json.loads(line)) for line in options.configs.read_text().splitlines()]
     store, n_failed = RunStore(options.store), 0
-    accelerator = Accelerator(mixed_precision="no")
-    for config in configs:
-        # One process claims the run for all of them; the others only learn whether it is theirs.
-        with store.claim(config) if accelerator.is_main_process else nullcontext() as staging:
-            (staging,) = broadcast_object_list([staging])
-            if staging is None:
-                continue
-            try:
-                record = train(config, store, staging, accelerator)
-                if accelerator.is_main_process:
-                    store.publish(config, staging, record)
-                accelerator.wait_for_everyone()
-            except Exception:
-                n_failed += 1
-                text = traceback.format_exc()
-                store.report_failure(config, text)
-                print(f"{config.run_id} failed:\n{text}", flush=True)
-                if accelerator.num_processes > 1:
-                    raise  # the other processes wait for this one; only ending all of them frees them
-            accelerator.free_memory()
+    # A rank that has answered its share waits for the others, and dLLM answers of 8B models take longer than the default.
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=6))
+    accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[patience])
+    with Sigterm() as sigterm:
+        for config in configs:
+            # One process claims the run for all of them; the others only learn whether it is theirs.
+            with store.claim(config) if accelerator.is_main_process else nullcontext() as staging:
+                (staging,) = broadcast_object_list([staging])
+                if staging is None:
+                    continue
+                try:
+                    record = train(config, store, staging, accelerator, execution, sigterm)
+                    if accelerator.is_main_process:
+                        store.publish(config, staging, record)
+                    accelerator.wait_for_everyone()
+                except Interrupted:
+                    sigterm.came = True  # on another rank, perhaps
+                    print(f"{config.run_id} interrupted by SIGTERM; the same command goes on from there", flush=True)
+                    break
+                except Exception:
+                    n_failed += 1
+                    text = traceback.format_exc()
+                    store.report_failure(config, text)
+                    print(f"{config.run_id} failed:\n{text}", flush=True)
+                    if accelerator.num_processes > 1:
+                        raise  # the other processes wait for this one; only ending all of them frees them
+                accelerator.free_memory()
+            if sigterm.came:
+                break
+    if execution.shard and distributed.is_initialized():
+        distributed.destroy_process_group()
+    if sigterm.came:
+        return 128 + signal.SIGTERM
     return 1 if n_failed else 0
 
 

@@ -2,20 +2,16 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from maskft.data import load_corpus
 from maskft.data.synthetic.tokenizer import build_tokenizer
 from maskft.losses import IGNORED
-from maskft.models import load_base, prompts_for, revision_of
-from maskft.runs import RunConfig, RunStore
+from maskft.models import load_base, prompts_for
+from maskft.runs import RunStore
 from maskft.training import (
     SupervisedLogits,
     batch_indices,
@@ -28,36 +24,6 @@ from maskft.training import (
     my_rows,
     supervised_positions,
 )
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A folder with a small random Llama and the tiny tokenizer."""
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = build_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=256, tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def make_config(base):
-    def make(method="ar", **changes):
-        values = {
-            "dataset": "name_description", "source": "synthetic", "method": method, "base": str(base),
-            "data_fingerprint": load_corpus("name_description", source="synthetic").fingerprint,
-            "base_revision": revision_of(str(base)), "learning_rate": 1e-3, "precision": "float32",
-            "train_batch_size": 8, "eval_steps": (0, 2), "max_new_tokens": 4, "sampler_steps": 4,
-            "eval_batch_size": 240,
-        }  # fmt: skip
-        return RunConfig(**values | changes)
-
-    return make
 
 
 def run(tmp_path, *configs, store="store"):
@@ -190,18 +156,13 @@ def test_mixed_precision_keeps_float32_weights_and_pure_bf16_does_not(tmp_path, 
     assert store.record(pure)["dtypes_seen"]["parameters"] == ["torch.bfloat16"]
 
 
-def test_two_processes_train_the_run_of_one(tmp_path, make_config):
+def test_two_processes_train_the_run_of_one(tmp_path, make_config, torchrun):
     """Two gloo processes publish the losses of one, up to float order, and every question is answered once."""
     config = make_config("masked_ar")
     _, alone = run(tmp_path, config, store="alone")
-    # accelerate's own launcher starts one process on a CPU without MPI, whatever it is asked for; torchrun starts two.
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-        "-m", "maskft.training", "--store", str(tmp_path / "two"), "--configs", str(tmp_path / "configs.jsonl"),
-    ]  # fmt: skip
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
+    two = torchrun("-m", "maskft.training", "--store", tmp_path / "two", "--configs", tmp_path / "configs.jsonl")
+    output, _ = two.communicate(timeout=240)
+    assert two.returncode == 0, output[-3000:]
     two = RunStore(tmp_path / "two")
     assert two.record(config)["n_processes"] == 2
 

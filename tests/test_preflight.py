@@ -1,0 +1,154 @@
+"""Everything that can fail late is told before anything starts, all at once."""
+
+import json
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from maskft import preflight, study
+from maskft.exhibits import make_run
+from maskft.planning.memory import GIB
+from maskft.planning.shapes import SHAPES
+from maskft.preflight import PreflightError, check_device, check_study
+from maskft.scales import TINY
+
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
+
+
+@pytest.fixture(autouse=True)
+def unseen():
+    preflight._look_at_base.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def config():
+    return make_run(TINY, "ar", "name_description", "none")
+
+
+def told(configs, tmp_path):
+    with pytest.raises(PreflightError) as error:
+        check_study(configs, tmp_path)
+    return str(error.value)
+
+
+def test_a_tiny_study_passes(config, tmp_path):
+    check_study([config, make_run(TINY, "dllm", "biography", "none")], tmp_path / "not" / "there" / "yet")
+    assert not list(tmp_path.iterdir())
+
+
+def error_of(kind):
+    if kind is LocalEntryNotFoundError:
+        return kind("no connection")
+    return kind("refused", response=SimpleNamespace(headers={}, request=None))
+
+
+def refuse(monkeypatch, kind):
+    """Let the hub answer every request with this error."""
+
+    def download(*arguments, **options):
+        raise error_of(kind)
+
+    monkeypatch.setattr(preflight, "hf_hub_download", download)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (GatedRepoError, "is gated: accept its licence at .*/meta-llama/Llama-3.1-8B-Instruct, then log in"),
+        (RevisionNotFoundError, "has no commit abc"),
+        (RepositoryNotFoundError, "neither a folder nor a repository"),
+        (LocalEntryNotFoundError, "without the hub, name a folder in a scale file"),
+    ],
+)
+def test_access_to_the_hubs_weights_is_asked_for_first(config, tmp_path, monkeypatch, kind, message):
+    refuse(monkeypatch, kind)
+    with pytest.raises(PreflightError, match=message):
+        check_study([replace(config, base=LLAMA, base_revision="abc")], tmp_path)
+
+
+@pytest.fixture
+def folder(base, tmp_path):
+    return shutil.copytree(base, tmp_path / "model")
+
+
+def test_a_folder_that_lacks_a_file_of_its_index_is_named(folder, config, tmp_path):
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "lacks model-00002-of-00002.safetensors" in told([replace(config, base=str(folder))], tmp_path)
+
+
+def test_ids_beyond_the_embedding_are_told(folder, config, tmp_path):
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"vocab_size": 1660}))
+    assert "lie beyond the 1660 rows of its embedding" in told([replace(config, base=str(folder))], tmp_path)
+
+
+def test_a_tokenizer_without_a_mask_is_told(folder, config, tmp_path):
+    text = (folder / "tokenizer.json").read_text().replace("<|mask|>", "<|other|>")
+    (folder / "tokenizer.json").write_text(text)
+    (folder / "tokenizer_config.json").write_text((folder / "tokenizer_config.json").read_text().replace("<|mask|>", "<|other|>"))
+    assert "chat tokens of none of" in told([replace(config, base=str(folder))], tmp_path)
+
+
+def test_all_that_is_wrong_is_told_at_once(config, tmp_path, monkeypatch):
+    """The tiny base has 0.9 million parameters: 2 bytes for each run's best, and 2 + 24 for the run in training."""
+    usage = namedtuple("usage", "total used free")
+    refuse(monkeypatch, RepositoryNotFoundError)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
+    message = told([replace(config, data_fingerprint="0" * 16), replace(config, base="no/such-model")], tmp_path)
+    assert "has fingerprint" in message and "no/such-model" in message
+    assert "0.0 GiB free and 0.0 GiB are needed (best weights of 2 runs" in message and message.count("\n- ") == 3
+
+
+def test_the_papers_disk_is_counted(tmp_path, config, monkeypatch):
+    """18 runs of Llama's shape keep 2 bytes a parameter each; the one in training needs 26 more."""
+    usage, asked = namedtuple("usage", "total used free"), replace(config, base=LLAMA)
+    n = 8_030_261_248  # parameters of Llama-3.1-8B by its own count
+    monkeypatch.setattr(preflight, "_is_cached", lambda base, configs: True)
+    runs = [replace(asked, seed=seed) for seed in range(18)]
+    for free, problems in ((62 * n - 1, 1), (62 * n, 0)):
+        monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path, free=free: usage(free, 0, free))
+        assert len(preflight._look_at_disk(runs, {LLAMA: SHAPES[LLAMA]}, tmp_path)) == problems
+
+
+def test_nothing_starts_when_something_is_missing(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "launch_missing", lambda *arguments, **options: pytest.fail("started"))
+    monkeypatch.setattr(type(TINY), "store", property(lambda self: tmp_path))
+    with pytest.raises(PreflightError, match="has fingerprint"):
+        study.ensure(TINY, [replace(config, data_fingerprint="0" * 16)])
+
+
+def gpu(monkeypatch, *, free, total, bf16=True):
+    fake = SimpleNamespace(
+        is_bf16_supported=lambda including_emulation: bf16, get_device_name=lambda device: "GPU", mem_get_info=lambda device: (free, total)
+    )
+    monkeypatch.setattr(preflight.torch, "cuda", fake)
+
+
+def test_a_gpu_is_asked_for_bfloat16_and_memory(config, monkeypatch):
+    """The paper's share on 4 GPUs needs 32 GB of weights, gradients and moments and more; whole, 128 GB and more."""
+    device = torch.device("cuda", 0)
+    mixed = replace(config, precision="bf16_mixed")
+    options = {"shape": SHAPES[LLAMA], "rows": 16, "length": 160, "outputs": 16 * 80, "checkpointing": False}
+    gpu(monkeypatch, free=79 * GIB, total=80 * GIB)
+    check_device(device, mixed, shards=4, **options)
+    with pytest.raises(PreflightError, match="about .* are needed; use --activation-checkpointing"):
+        check_device(device, mixed, shards=1, **options)
+    gpu(monkeypatch, free=20 * GIB, total=80 * GIB)
+    with pytest.raises(PreflightError, match="has 20.0 of 80.0 GiB free"):
+        check_device(device, mixed, shards=4, **options)
+    gpu(monkeypatch, free=79 * GIB, total=80 * GIB, bf16=False)
+    with pytest.raises(PreflightError, match="has no bfloat16"):
+        check_device(device, mixed, shards=4, **options)
+    check_device(device, config, shards=4, **options)  # float32
+    check_device(torch.device("cpu"), mixed, shards=1, **options)
