@@ -36,20 +36,42 @@ def pad_left(
 
 
 @torch.inference_mode()
-def generate_ar(model, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop: Sequence[int], pad: int) -> list[list[int]]:
-    """Greedy answers of a causal model to a left-padded batch, by transformers' ``generate``.
+def generate_ar(
+    model,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop: Sequence[int],
+    pad: int,
+    batch_size: int | None = None,
+) -> list[list[int]]:
+    """Greedy answers of a causal model, by transformers' ``generate`` on left-padded batches of like length.
+
+    Args:
+        model: A causal model.
+        prompts: Token ids.
+        max_new_tokens: Longest answer.
+        stop: Ids that end an answer.
+        pad: Padding id.
+        batch_size: Prompts at a time; None takes all at once. No answer depends on it, up to rounding.
 
     Raises:
         ValueError: If a prompt is empty.
     """
     check_prompts(prompts)
-    ids, attention_mask = pad_left(prompts, pad)
-    output = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=attention_mask.to(model.device),
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=list(stop),
-        pad_token_id=pad,
-    )
-    return [cut_at_stop(row, stop) for row in output[:, ids.shape[1] :].tolist()]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers: list[list[int]] = [[] for _ in prompts]
+    for start in range(0, len(order), batch_size or len(order)):
+        batch = order[start : start + (batch_size or len(order))]
+        ids, attention_mask = pad_left([prompts[i] for i in batch], pad)
+        output = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=attention_mask.to(model.device),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=list(stop),
+            pad_token_id=pad,
+        )
+        for i, row in zip(batch, output[:, ids.shape[1] :].tolist(), strict=True):
+            answers[i] = cut_at_stop(row, stop)
+    return answers

@@ -1,8 +1,8 @@
 """The exact diffusion sampler: the tokens of the published loop, at the cost of what can still change.
 
-Logits of the active block alone decide, so the last layer and the projection see that block alone. A row whose finished
-block holds a stop id leaves, and the next prompt takes its place: rows are at different blocks, and begin one together.
-What is right of a block stays on the canvas, because bidirectional attention sees it.
+Logits of the active block alone decide, so the last layer and the projection see that block alone. A row whose answer is
+complete leaves, and the next prompt takes its place, so rows are at different blocks and steps. What is right of a block
+stays on the canvas, because bidirectional attention sees it.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,9 +29,12 @@ def commits_per_step(n_masked: int, n_steps: int) -> list[int]:
 
 
 def choose_commits(
-    logits: Float[Tensor, "batch block vocab"], is_masked: Bool[Tensor, "batch block"], mask: int, count: int
+    logits: Float[Tensor, "batch block vocab"],
+    is_masked: Bool[Tensor, "batch block"],
+    mask: int,
+    count: int | Int[Tensor, " batch"],
 ) -> tuple[Int[Tensor, "batch block"], Bool[Tensor, "batch block"], Float[Tensor, "batch block"]]:
-    """The most confident ``count`` masked positions of each row, and their tokens (``low_confidence`` at temperature 0).
+    """The most confident ``count`` masked positions of each row (one number, or one a row), and their tokens (``low_confidence`` at temperature 0).
 
     Confidence is the softmax probability of the most likely token in float32: in bfloat16 everything above 0.998 is
     1.0, and a model that knows its documents is mostly there. Ties go to the leftmost position and the lowest token id.
@@ -45,8 +48,8 @@ def choose_commits(
     top = scores.max(dim=-1)
     confidence = (top.values - scores.logsumexp(dim=-1)).exp()
     confidence = confidence.masked_fill(~is_masked, -torch.inf)
-    order = confidence.argsort(dim=-1, descending=True, stable=True)
-    committed = torch.zeros_like(is_masked).scatter_(1, order[:, :count], True) & is_masked
+    rank = confidence.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    committed = (rank < torch.as_tensor(count, device=rank.device).reshape(-1, 1)) & is_masked
     return top.indices, committed, confidence
 
 
@@ -152,6 +155,7 @@ class Canvases:
         window: The columns of each row's block.
         rows: Which prompt each row answers.
         blocks: Which block each row is at, from 0.
+        passes: Calls of ``fill`` that each row has had.
         mask: Mask id.
     """
 
@@ -160,6 +164,7 @@ class Canvases:
     window: Int[Tensor, "batch block"]
     rows: list[int]
     blocks: list[int]
+    passes: list[int]
     mask: int
 
     @property
@@ -183,15 +188,17 @@ def fill_blocks(
     stop: Sequence[int],
     pad: int,
     batch_size: int | None,
+    whole_blocks: bool = False,
 ) -> list[list[int]]:
-    """Answers of all prompts: rows go from block to block, leave when they have ended, and the next prompts take their places.
+    """Answers of all prompts: rows go from block to block, leave when their answer is complete, and are replaced.
 
-    Longest prompts go first: what comes later fits, rows in work have like lengths, and a batch that is too large for the
-    memory fails at once. The host waits for the device once a call of ``fill``.
+    An answer is complete when the first stop id is final and all before it is: nothing final changes any more. Longest
+    prompts go first: what comes later fits, rows in work have like lengths, and a batch that is too large for the memory
+    fails at once. The host waits for the device once a call of ``fill``, to see who leaves.
 
     Args:
         prompts: Token ids.
-        fill: Commits tokens of every row's block, one at least. Rows whose block is full go on, the others wait for none.
+        fill: Commits tokens of every row's block, one at least.
         device: Where the canvases lie.
         max_new_tokens: Length of a canvas.
         block_length: Tokens of a block.
@@ -199,6 +206,7 @@ def fill_blocks(
         stop: Ids that end an answer.
         pad: Padding id.
         batch_size: Rows in work at most; None takes all.
+        whole_blocks: Rows leave at the end of a block only.
     """
     stop_ids = torch.tensor(list(stop), device=device)
     within = torch.arange(block_length, device=device)
@@ -206,32 +214,38 @@ def fill_blocks(
     waiting = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     rows: list[int] = []
     blocks: list[int] = []
+    passes: list[int] = []
     ids = attention_mask = torch.empty(0, 0, dtype=torch.long, device=device)
     while waiting or rows:
         new = [waiting.pop() for _ in range(min(len(waiting), (batch_size or len(prompts)) - len(rows)))]
-        rows, blocks = rows + new, blocks + [0] * len(new)
+        rows, blocks, passes = rows + new, blocks + [0] * len(new), passes + [0] * len(new)
         n_prompt = max(len(prompts[row]) for row in rows)
         # The longest may have left.
         ids, attention_mask = (x[:, max(0, x.shape[1] - n_prompt - max_new_tokens) :] for x in (ids, attention_mask))
         if new:
             prompt_ids, prompt_mask = pad_left([prompts[row] for row in new], pad, n_prompt)
             canvas = torch.full((len(new), max_new_tokens), mask)
-            fresh = (torch.cat([prompt_ids, canvas], dim=1), torch.cat([prompt_mask, torch.ones_like(canvas)], dim=1))
-            old = (ids, attention_mask) if len(ids) else ()
-            ids, attention_mask = (torch.cat(both) for both in zip(*filter(None, (old, [x.to(device) for x in fresh])), strict=True))
+            new_ids = torch.cat([prompt_ids, canvas], dim=1).to(device)
+            new_mask = torch.cat([prompt_mask, torch.ones_like(canvas)], dim=1).to(device)
+            ids, attention_mask = (
+                torch.cat([old, fresh]) if len(old) else fresh for old, fresh in ((ids, new_ids), (attention_mask, new_mask))
+            )
         start = n_prompt + block_length * torch.tensor(blocks, device=device)
-        canvases = Canvases(ids, attention_mask, start[:, None] + within, rows, blocks, mask)
+        canvases = Canvases(ids, attention_mask, start[:, None] + within, rows, blocks, passes, mask)
         fill(canvases)
-        full = (canvases.block != mask).all(dim=1)
-        blocks = [block + is_full for block, is_full in zip(blocks, full.tolist(), strict=True)]
-        ended = (full & torch.isin(canvases.block, stop_ids).any(dim=1)).tolist()
-        leaving = {i for i, block in enumerate(blocks) if ended[i] or block * block_length == max_new_tokens}
-        for i in leaving:
-            answers[rows[i]] = cut_at_stop(ids[i, n_prompt : n_prompt + blocks[i] * block_length].tolist(), stop)
-        staying = [i for i in range(len(rows)) if i not in leaving]
+        passes = [count + 1 for count in passes]
+        is_open = canvases.block == mask
+        before = is_open.any(dim=1, keepdim=True) if whole_blocks else is_open.cumsum(dim=1)
+        complete = (torch.isin(canvases.block, stop_ids) & (before == 0)).any(dim=1)
+        is_open, complete = torch.stack([is_open.any(dim=1), complete]).tolist()
+        blocks = [block + (not still) for block, still in zip(blocks, is_open, strict=True)]
+        leaving = [i for i, block in enumerate(blocks) if complete[i] or block * block_length == max_new_tokens]
         if leaving:
+            for i, row in zip(leaving, ids[leaving, n_prompt:].tolist(), strict=True):
+                answers[rows[i]] = cut_at_stop(row, stop)
+            staying = [i for i in range(len(rows)) if i not in leaving]
             ids, attention_mask = ids[staying], attention_mask[staying]
-        rows, blocks = [rows[i] for i in staying], [blocks[i] for i in staying]
+            rows, blocks, passes = ([each[i] for i in staying] for each in (rows, blocks, passes))
     return answers
 
 
@@ -271,8 +285,8 @@ def generate_diffusion(
 ) -> list[list[int]]:
     """Answers of a masked diffusion model: blocks from left to right, each unmasked most confident token first.
 
-    The canvas behind the prompt holds ``max_new_tokens`` masks. Blocks are final once passed, so a row whose finished
-    block holds a stop id leaves the batch, and the next prompt takes its place: its answer cannot change any more.
+    The canvas behind the prompt holds ``max_new_tokens`` masks. What is committed is final, so a row whose first stop id
+    is committed and all before it leaves the batch, and the next prompt takes its place: its answer cannot change any more.
 
     Args:
         model: A bidirectional ``LlamaForCausalLM`` (``config.is_causal`` is False).
@@ -286,7 +300,7 @@ def generate_diffusion(
         pad: Padding id.
         batch_size: Prompts in work at most; None takes all at once. No answer depends on it, up to rounding.
         on_commit: Called with each ``Commit``, step by step and from left to right within one; a list's ``append``
-            records how an answer came about.
+            records how an answer came about. Each block that was begun is then filled.
 
     Raises:
         ValueError: If the model is causal, a prompt is empty or holds the mask id, ``batch_size`` is not positive, or the
@@ -298,18 +312,19 @@ def generate_diffusion(
     if steps % n_blocks or not n_blocks <= steps <= max_new_tokens:
         raise ValueError(f"steps={steps} must be a multiple of the {n_blocks} blocks and at most {max_new_tokens}")
 
+    schedule = commits_per_step(block_length, steps // n_blocks)
+
     def fill(canvases: Canvases) -> None:
         last_layer.window = canvases.window
-        schedule = commits_per_step(block_length, steps // n_blocks)
-        for step, count in enumerate(schedule):
-            logits = model(input_ids=canvases.ids, attention_mask=canvases.attention_mask, use_cache=False).logits
-            tokens, committed, confidence = choose_commits(logits, canvases.block == mask, mask, count)
-            canvases.commit(tokens, committed)
-            if on_commit is not None:
-                for i, position in committed.nonzero().tolist():
-                    block, token, sure = canvases.blocks[i], int(tokens[i, position]), float(confidence[i, position])
-                    place = block * block_length + position
-                    on_commit(Commit(canvases.rows[i], block * len(schedule) + step, place, token, sure))
+        counts = [schedule[n % len(schedule)] for n in canvases.passes]
+        count = counts[0] if len(set(counts)) == 1 else torch.tensor(counts, device=model.device)
+        logits = model(input_ids=canvases.ids, attention_mask=canvases.attention_mask, use_cache=False).logits
+        tokens, committed, confidence = choose_commits(logits, canvases.block == mask, mask, count)
+        canvases.commit(tokens, committed)
+        if on_commit is not None:
+            for i, position in committed.nonzero().tolist():
+                place, sure = canvases.blocks[i] * block_length + position, float(confidence[i, position])
+                on_commit(Commit(canvases.rows[i], canvases.passes[i], place, int(tokens[i, position]), sure))
 
     with LastLayerAtWindow(model) as last_layer:
-        return fill_blocks(prompts, fill, device=model.device, stop=stop, pad=pad, **request)
+        return fill_blocks(prompts, fill, device=model.device, stop=stop, pad=pad, whole_blocks=on_commit is not None, **request)
