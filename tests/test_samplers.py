@@ -1,6 +1,7 @@
 """Decoding, token for token against slow references in plain Python lists."""
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -241,15 +242,17 @@ def slow_block_cache(model, prompt, *, mask, n_new=N_NEW, block=4) -> list[int]:
 
 @pytest.mark.parametrize("batch_size", [1, 2, None])
 def test_parallel_commits_equal_a_slow_loop_and_take_fewer_passes(batch_size, bidirectional, ids):
-    settings = {"max_new_tokens": N_NEW, "block_length": 4, "stop": (), "batch_size": batch_size, "block_cache": False, **ids}
+    """The threshold is the median confidence of the exact sampler, so that about every other commit passes it."""
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "stop": (), "batch_size": batch_size, **ids}
+    trace: list[Commit] = []
+    generate_diffusion(bidirectional, PROMPTS, steps=N_NEW, **settings, on_commit=trace.append)
+    threshold = statistics.median(commit.confidence for commit in trace)
     calls = []
     hook = bidirectional.register_forward_hook(lambda *_: calls.append(1))
-    answers = generate_diffusion_approximate(bidirectional, PROMPTS, threshold=0.3, **settings)
+    answers = generate_diffusion_approximate(bidirectional, PROMPTS, threshold=threshold, block_cache=False, **settings)
     hook.remove()
-    slow = [slow_approximate(bidirectional, p, threshold=0.3, mask=ids["mask"]) for p in PROMPTS]
-    assert answers == slow
+    assert answers == [slow_approximate(bidirectional, p, threshold=threshold, mask=ids["mask"]) for p in PROMPTS]
     assert len(calls) < N_NEW * -(-len(PROMPTS) // (batch_size or 3))
-    assert slow != [slow_approximate(bidirectional, p, threshold=math.inf, mask=ids["mask"]) for p in PROMPTS]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, None])

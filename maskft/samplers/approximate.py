@@ -9,7 +9,14 @@ from collections.abc import Sequence
 
 import torch
 
-from maskft.samplers.diffusion import Canvases, Everywhere, LastLayerAtWindow, check_request, choose_commits, fill_blocks
+from maskft.samplers.diffusion import (
+    Canvases,
+    Everywhere,
+    LastLayerAtWindow,
+    check_request,
+    choose_commits,
+    fill_blocks,
+)
 
 
 @torch.inference_mode()
