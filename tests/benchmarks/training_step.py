@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8, help="of the memory test")
     parser.add_argument("--length", type=int, default=60, help="longest document of the tiny shape, and all of the memory test")
     parser.add_argument("--vocabulary", type=int, default=128_256, help="of the memory test")
     parser.add_argument("--peak-of", choices=SIDES, help=argparse.SUPPRESS)
