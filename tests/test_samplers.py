@@ -6,6 +6,7 @@ import statistics
 import pytest
 import torch
 
+from maskft.llada import rotate_in_float32
 from maskft.samplers import (
     Commit,
     choose_commits,
@@ -266,6 +267,17 @@ def test_the_block_cache_equals_a_slow_loop_that_keeps_what_lies_outside(batch_s
     hook.remove()
     assert answers == [slow_block_cache(bidirectional, p, mask=ids["mask"]) for p in PROMPTS]
     assert [width == 4 for width in widths] == [False, True, True, True] * (len(widths) // 4)
+
+
+def test_a_model_that_rotates_within_attention_answers_alike(random_llama, ids, references):
+    """LLaDA's attention rotates queries and keys itself: in float32 it is the same arithmetic, and the last layer's few
+    queries have to meet keys of all positions."""
+    model = random_llama(is_causal=False, seed=1)
+    rotate_in_float32(model)
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "stop": (), **ids}
+    assert generate_diffusion(model, PROMPTS, steps=N_NEW, **settings) == references[4, 16]
+    plain = generate_diffusion_approximate(random_llama(is_causal=False, seed=1), PROMPTS, **settings)
+    assert generate_diffusion_approximate(model, PROMPTS, **settings) == plain
 
 
 def test_without_cache_and_threshold_the_approximate_sampler_is_the_exact_one(bidirectional, ids, references):
