@@ -4,7 +4,10 @@ Knows the sampler and the metrics; knows nothing of training or of where rows ar
 of the questions by itself, so that processes may stop at different lengths.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
+
+import torch
 
 from .metrics import METRICS, score
 from .prompts import Prompts
@@ -22,29 +25,49 @@ def answer_questions(
 ) -> list[str]:
     """Greedy answers, in the order of the questions, by the sampler of the run's method.
 
-    Questions are batched by length: with little padding every batch is smaller, and no answer depends on its company.
-    ``on_commit`` is called with what a dLLM makes final, its row counted within the batch.
+    Questions are batched by length, at most ``eval_batch_size`` at a time and fewer where fewer fit: with little padding
+    every batch is smaller, and no answer depends on its company. ``on_commit`` is called with what a dLLM makes final, its
+    row the question's number.
     """
-    encoded = [prompts.question(question) for question in questions]
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-    answers = [""] * len(encoded)
-    ids = prompts.ids
+    if not questions:
+        return []
+    encoded, ids = [prompts.question(question) for question in questions], prompts.ids
+    length = max(map(len, encoded)) + config.max_new_tokens
+    size = min(config.eval_batch_size, rows_that_fit(model, length))
+    common = {"max_new_tokens": config.max_new_tokens, "stop": ids.stop, "pad": ids.pad, "batch_size": size}
     was_training = model.training
     model.eval()
-    for start in range(0, len(order), config.eval_batch_size):
-        batch = order[start : start + config.eval_batch_size]
-        common = {"max_new_tokens": config.max_new_tokens, "stop": ids.stop, "pad": ids.pad}
-        if config.method == "dllm":
-            out = generate_diffusion(
-                model, [encoded[i] for i in batch], block_length=config.block_length, steps=config.sampler_steps,
-                mask=ids.mask, on_commit=on_commit, **common,
-            )  # fmt: skip
-        else:
-            out = generate_ar(model, [encoded[i] for i in batch], **common)
-        for i, answer in zip(batch, out, strict=True):
-            answers[i] = prompts.decode(answer)
+    if config.method == "dllm":
+        options = {"block_length": config.block_length, "steps": config.sampler_steps, "mask": ids.mask}
+        answers = generate_diffusion(model, encoded, on_commit=on_commit, **options, **common)
+    else:
+        answers = generate_ar(model, encoded, **common)
     model.train(was_training)
-    return answers
+    return [prompts.decode(answer) for answer in answers]
+
+
+# Of a core: what a batch of a dLLM passes from layer to layer should stay in it. Measured on one with 1 MiB of its own:
+# batches of 16 to 32 questions of the tiny scale took half the time of 4, and of 120.
+CACHE_BYTES = 2**21
+
+
+def rows_that_fit(model, length: int) -> int:
+    """How many questions to answer at a time, by memory: at least one.
+
+    On a GPU, what keys, values and activations of ``length`` tokens a row leave of half the free memory. On a CPU a
+    bidirectional model passes over whole rows at every step, and its widest activation shall stay in the cache; a causal
+    one passes over one token a row, and nothing there is short.
+    """
+    config = model.config
+    if model.device.type == "cuda":
+        width = 2 * config.num_hidden_layers * config.hidden_size + 3 * config.intermediate_size + 8 * config.hidden_size
+        reserved = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+        room = (torch.cuda.mem_get_info(model.device)[0] + reserved) // 2
+    elif config.is_causal:
+        return sys.maxsize
+    else:
+        width, room = config.intermediate_size, CACHE_BYTES
+    return max(1, room // (length * width * model.dtype.itemsize))
 
 
 def score_answers(step: int, questions: Iterable[Mapping], answers: Iterable[str]) -> list[dict]:

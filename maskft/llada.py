@@ -127,7 +127,12 @@ def _rotated(states: Float[Tensor, "b h l d"], position_ids: Int[Tensor, "#b l"]
 
 def _attention(module, query, key, value, attention_mask, *, position_ids, **options):
     theta = module.config.rope_parameters["rope_theta"]
-    query, key = (_rotated(states.float(), position_ids, theta).to(value.dtype) for states in (query, key))
+    # Fewer queries than keys: some positions look at all of them (samplers.Everywhere), which count from 0.
+    key_positions = position_ids if query.shape[2] == key.shape[2] else torch.arange(key.shape[2], device=key.device)[None]
+    query, key = (
+        _rotated(states.float(), positions, theta).to(value.dtype)
+        for states, positions in ((query, position_ids), (key, key_positions))
+    )
     return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **options)
 
 
@@ -138,8 +143,8 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 def rotate_in_float32(model: LlamaForCausalLM) -> None:
     """Make ``model`` rotate queries and keys in float32 in any precision, as LLaDA does; changes it in place.
 
-    Only for models without a key-value cache: it would hold keys that were not rotated yet, and the positions given are
-    those of the queries alone.
+    Only for models without a cache of past keys: it would hold keys that were not rotated yet, and the positions given are
+    those of the queries alone. Fewer queries than keys are right where the keys are those of all positions.
     """
     model.model.rotary_emb = _NoRotation()
     model.set_attn_implementation(ATTENTION)

@@ -1,9 +1,11 @@
-"""The README's map of exhibits: claim, notebook, command, time, the paper's value and ours, from the committed records.
+"""What the README has from records: the map of exhibits (claim, notebook, command, time, the paper's value and ours), and
+the benchmarks.
 
-``maskft overview`` writes it between two comments of README.md; a test asserts that it is current.
+``maskft overview`` writes each between two comments of README.md; a test asserts that they are current.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from .scales import REPOSITORY, Scale
 
 README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- exhibits: maskft overview -->", "<!-- end of exhibits -->"
+BENCHMARKS = REPOSITORY / "tests" / "benchmarks" / "records"
+BENCHMARKS_BEGIN, BENCHMARKS_END = "<!-- benchmarks: maskft overview -->", "<!-- end of benchmarks -->"
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,43 @@ def _minutes(exhibit: str, scale: Scale, store: RecordStore) -> str:
     return f"{'at least ' if missing else ''}{seconds / 60:.0f}" if configs else "0"
 
 
+# What stands behind a benchmark's ratio, from its medians.
+PARTS: dict[str, Callable[[Mapping], list[str]]] = {
+    "diffusion_sampling": lambda medians: [
+        f"answers of {length} tokens {row['ratio']}" if length.isdigit() else f"that never end {row['ratio']}"
+        for length, row in medians["seconds_per_question_by_answer_length"].items()
+    ],
+    "approximate_diffusion": lambda medians: [
+        f"{mode} {row['speed']} (accuracy {row['accuracy']})" for mode, row in medians.items()
+    ],
+    "ar_evaluation": lambda medians: [f"{peer.replace('_', ' ')} {ratio}" for peer, ratio in medians["ratio"].items()],
+    "training_step": lambda medians: [
+        f"{shape}, {peer.replace('_', ' ')} {ratio}"
+        for shape, row in medians.items() if isinstance(row, Mapping) and "ratio" in row
+        for peer, ratio in row["ratio"].items()
+    ] + [
+        f"peak memory at {medians['peak_memory']['vocabulary']} words, share of {peer.replace('_', ' ')}'s {share}"
+        for peer, share in medians["peak_memory"]["share_of"].items()
+    ],
+    "growth": lambda medians: [
+        f"{kind} x100: {curve['x100']['seconds_per_unit'] / curve['x1']['seconds_per_unit']:.2f} of the time a unit, "
+        f"{curve['x100']['peak_megabytes'] / curve['x1']['peak_megabytes']:.2f} of the memory in all"
+        for kind, curve in medians.items() if isinstance(curve, Mapping)
+    ],
+}  # fmt: skip
+
+
+def benchmark_table(folder: Path = BENCHMARKS) -> str:
+    """The records of the benchmarks as a Markdown table."""
+    lines = ["| ratio | goal | what | against | in parts | hardware | command |", "| ---: | ---: | --- | --- | --- | --- | --- |"]
+    for file in sorted(folder.glob("*.json")):
+        record = json.loads(file.read_text())
+        parts = "; ".join(PARTS[record["benchmark"]](record["medians"]))
+        cells = [f"{record['ratio']:.2f}", f"{record['goal']}", record["what"], record["peer"], parts, f"{record['hardware']}, {record['date']}"]
+        lines.append("| " + " | ".join([*cells, f"`{record['command']}`"]) + " |")
+    return "\n".join(lines)
+
+
 def write_overview(scale: Scale, readme: Path = README) -> Path:
     """Put the map between its two comments in the README.
 
@@ -133,9 +174,22 @@ def write_overview(scale: Scale, readme: Path = README) -> Path:
         ValueError: If the README lacks one of them.
         OSError: See ``exhibit_map``.
     """
+    return _write_between(readme, BEGIN, END, exhibit_map(scale))
+
+
+def write_benchmarks(readme: Path = README, folder: Path = BENCHMARKS) -> Path:
+    """Put the table of benchmarks between its two comments in the README.
+
+    Raises:
+        ValueError: If the README lacks one of them.
+    """
+    return _write_between(readme, BENCHMARKS_BEGIN, BENCHMARKS_END, benchmark_table(folder))
+
+
+def _write_between(readme: Path, begin: str, end: str, content: str) -> Path:
     text = readme.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{readme.name} lacks {BEGIN} or {END}; put both where the map belongs")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return write_atomically(readme, f"{before}{BEGIN}\n{exhibit_map(scale)}\n{END}{after}".encode())
+    if begin not in text or end not in text:
+        raise ValueError(f"{readme.name} lacks {begin} or {end}; put both where the table belongs")
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
+    return write_atomically(readme, f"{before}{begin}\n{content}\n{end}{after}".encode())

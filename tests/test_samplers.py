@@ -1,10 +1,12 @@
 """Decoding, token for token against slow references in plain Python lists."""
 
 import math
+import statistics
 
 import pytest
 import torch
 
+from maskft.llada import rotate_in_float32
 from maskft.samplers import (
     Commit,
     choose_commits,
@@ -12,6 +14,7 @@ from maskft.samplers import (
     cut_at_stop,
     generate_ar,
     generate_diffusion,
+    generate_diffusion_approximate,
     pad_left,
 )
 
@@ -82,14 +85,33 @@ def test_diffusion_without_a_stop_equals_the_slow_reference(schedule, batched, b
     assert len({tuple(answer) for answer in answers}) == 3  # else a mixed-up order of rows would not show
 
 
+def slow_passes(commits, counts, stop) -> int:
+    """After how many passes the first stop id of a row is final and all before it is; all passes if that never is."""
+    canvas: list = [None] * N_NEW
+    start = 0
+    for n, count in enumerate(counts, start=1):
+        for position, token, _ in commits[start : start + count]:
+            canvas[position] = token
+        start += count
+        final = canvas[: canvas.index(None)] if None in canvas else canvas
+        if any(token in stop for token in final):
+            return n
+    return len(counts)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_rows_that_end_early_equal_the_slow_reference_and_leave_the_batch(schedule, bidirectional, ids, references):
     """Stop ids are picked from the whole answers, so that rows 1 and 2 end, apart or in one run, and row 0 does not. A
-    row is last computed in the block that holds its first stop id."""
+    row is last computed in the pass that completes its answer. The third time only two rows fit: the one that waits is
+    the shortest, row 1, and it takes the place of whichever ends first."""
     block, steps = schedule
     whole = references[schedule]
+    counts = commits_per_step(block, steps // (N_NEW // block)) * (N_NEW // block)
+    traces: list[list] = [[], [], []]
+    for prompt, trace in zip(PROMPTS, traces, strict=True):
+        slow_diffusion(bidirectional, prompt, block_length=block, steps=steps, mask=ids["mask"], commits=trace)
     sizes: list[int] = []
-    n_early: list[int] = []
+    n_early = []
     hook = bidirectional.register_forward_pre_hook(
         lambda _, __, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     )
@@ -97,18 +119,39 @@ def test_rows_that_end_early_equal_the_slow_reference_and_leave_the_batch(schedu
     second = next(token for token in whole[2][block:] if token not in whole[0])
     try:
         for stop in [(first,), (second,), (first, second), (whole[0][-1],)]:
-            sizes.clear()
+            passes = [slow_passes(trace, counts, stop) for trace in traces]
             settings = {"max_new_tokens": N_NEW, "block_length": block, "steps": steps, "stop": stop, **ids}
-            answers = generate_diffusion(bidirectional, PROMPTS, **settings)
-            assert answers == [before_stop(answer, stop) for answer in whole]
-            blocks_needed = [min(len(answer) // block + 1, N_NEW // block) for answer in answers]
-            per_block = steps // (N_NEW // block)
-            expected = [sum(n > b for n in blocks_needed) for b in range(max(blocks_needed)) for _ in range(per_block)]
-            assert sizes == expected
-            n_early.append(sum(n < N_NEW // block for n in blocks_needed))
+            answers = [before_stop(answer, stop) for answer in whole]
+            sizes.clear()
+            assert generate_diffusion(bidirectional, PROMPTS, **settings) == answers
+            assert sizes == [sum(n > k for n in passes) for k in range(max(passes))]
+            sizes.clear()
+            assert generate_diffusion(bidirectional, PROMPTS, batch_size=2, **settings) == answers
+            ends = [passes[0], passes[2], min(passes[0], passes[2]) + passes[1]]
+            assert sizes == [2 - (k >= sorted(ends)[-2]) for k in range(max(ends))]
+            n_early.append(sum(n < len(counts) for n in passes))
     finally:
         hook.remove()
     assert any(0 < n < len(PROMPTS) for n in n_early)
+
+
+LONG_AND_SHORT = [[300 + (7 * i + j) % 900 for j in range(1 + (i * 5) % 23)] for i in range(70)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("ends", [True, False])
+def test_long_and_short_prompts_in_any_batch_equal_the_slow_reference(batch_size, ends, bidirectional, ids, many_references):
+    """70 prompts of 1 to 23 tokens, so that of 64 at a time six wait; without a stop id no row leaves before its end."""
+    stop = tuple(range(0, 1660, 7)) if ends else ()
+    settings = {"max_new_tokens": 8, "block_length": 4, "steps": 8, "stop": stop, **ids}
+    answers = generate_diffusion(bidirectional, LONG_AND_SHORT, batch_size=batch_size, **settings)
+    assert answers == [before_stop(answer, stop) for answer in many_references]
+    assert len({len(answer) for answer in answers}) == (9 if ends else 1)
+
+
+@pytest.fixture(scope="module")
+def many_references(bidirectional, ids):
+    return [slow_diffusion(bidirectional, p, block_length=4, steps=8, mask=ids["mask"], n_new=8) for p in LONG_AND_SHORT]
 
 
 def test_an_answer_that_opens_with_a_stop_is_empty(bidirectional, ids, references):
@@ -149,6 +192,97 @@ def test_recording_the_commits_changes_no_answer(bidirectional, ids, references)
     # The canvas of each row, put together from its commits, is its answer.
     for row, answer in enumerate(references[4, 16]):
         assert [c.token for c in sorted((c for c in trace if c.row == row), key=lambda c: c.position)] == answer
+
+
+def slow_approximate(model, prompt, *, threshold, mask, n_new=N_NEW, block=4) -> list[int]:
+    """One prompt without a cache: each pass commits what is surer than the threshold, and the surest in any case."""
+    ids = [*prompt, *[mask] * n_new]
+    for start in range(len(prompt), len(ids), block):
+        while mask in ids[start : start + block]:
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([ids])).logits[0]
+            logits[:, mask] = -math.inf
+            sure, tokens = logits.softmax(-1).max(-1)
+            masked = [i for i in range(start, start + block) if ids[i] == mask]
+            surest = max(masked, key=lambda i: float(sure[i]))
+            for i in masked:
+                if i == surest or sure[i] > threshold:
+                    ids[i] = int(tokens[i])
+    return ids[len(prompt) :]
+
+
+def slow_block_cache(model, prompt, *, mask, n_new=N_NEW, block=4) -> list[int]:
+    """One prompt: layer by layer in plain matrices, what lies outside the block keeps its states from the block's first
+    pass, at every layer."""
+    ids = [*prompt, *[mask] * n_new]
+    layers, config = model.model.layers, model.config
+    size = config.hidden_size // config.num_attention_heads
+    angles = torch.arange(len(ids))[:, None] * config.rope_parameters["rope_theta"] ** -(torch.arange(0, size, 2) / size)
+    cos, sin = (f(torch.cat([angles, angles], -1))[:, None] for f in (torch.cos, torch.sin))
+    turned = lambda x: x * cos + torch.cat([-x[..., size // 2 :], x[..., : size // 2]], -1) * sin  # noqa: E731
+    for start in range(len(prompt), len(ids), block):
+        inside = torch.tensor([[start <= i < start + block] for i in range(len(ids))])
+        kept: dict = {}
+        for _ in range(block):
+            with torch.no_grad():
+                x = model.model.embed_tokens(torch.tensor(ids))
+                for n, layer in enumerate(layers):
+                    x = kept[n] = torch.where(inside, x, kept.get(n, x))
+                    normed, at = layer.input_layernorm(x), layer.self_attn
+                    q, k, v = (p(normed).view(len(ids), -1, size) for p in (at.q_proj, at.k_proj, at.v_proj))
+                    weights = torch.einsum("qhd,khd->hqk", turned(q), turned(k)) / math.sqrt(size)
+                    x = x + at.o_proj(torch.einsum("hqk,khd->qhd", weights.softmax(-1), v).flatten(1))
+                    x = x + layer.mlp(layer.post_attention_layernorm(x))
+                logits = model.lm_head(model.model.norm(x))
+            logits[:, mask] = -math.inf
+            sure, tokens = logits.softmax(-1).max(-1)
+            surest = max((i for i in range(start, start + block) if ids[i] == mask), key=lambda i: float(sure[i]))
+            ids[surest] = int(tokens[surest])
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, None])
+def test_parallel_commits_equal_a_slow_loop_and_take_fewer_passes(batch_size, bidirectional, ids):
+    """The threshold is the median confidence of the exact sampler, so that about every other commit passes it."""
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "stop": (), "batch_size": batch_size, **ids}
+    trace: list[Commit] = []
+    generate_diffusion(bidirectional, PROMPTS, steps=N_NEW, **settings, on_commit=trace.append)
+    threshold = statistics.median(commit.confidence for commit in trace)
+    calls = []
+    hook = bidirectional.register_forward_hook(lambda *_: calls.append(1))
+    answers = generate_diffusion_approximate(bidirectional, PROMPTS, threshold=threshold, block_cache=False, **settings)
+    hook.remove()
+    assert answers == [slow_approximate(bidirectional, p, threshold=threshold, mask=ids["mask"]) for p in PROMPTS]
+    assert len(calls) < N_NEW * -(-len(PROMPTS) // (batch_size or 3))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, None])
+def test_the_block_cache_equals_a_slow_loop_that_keeps_what_lies_outside(batch_size, bidirectional, ids):
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "stop": (), "batch_size": batch_size, **ids}
+    widths = []
+    hook = bidirectional.register_forward_pre_hook(
+        lambda _, __, options: widths.append(options["input_ids"].shape[1]), with_kwargs=True
+    )
+    answers = generate_diffusion_approximate(bidirectional, PROMPTS, **settings)
+    hook.remove()
+    assert answers == [slow_block_cache(bidirectional, p, mask=ids["mask"]) for p in PROMPTS]
+    assert [width == 4 for width in widths] == [False, True, True, True] * (len(widths) // 4)
+
+
+def test_a_model_that_rotates_within_attention_answers_alike(random_llama, ids, references):
+    """LLaDA's attention rotates queries and keys itself: in float32 it is the same arithmetic, and the last layer's few
+    queries have to meet keys of all positions."""
+    model = random_llama(is_causal=False, seed=1)
+    rotate_in_float32(model)
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "stop": (), **ids}
+    assert generate_diffusion(model, PROMPTS, steps=N_NEW, **settings) == references[4, 16]
+    plain = generate_diffusion_approximate(random_llama(is_causal=False, seed=1), PROMPTS, **settings)
+    assert generate_diffusion_approximate(model, PROMPTS, **settings) == plain
+
+
+def test_without_cache_and_threshold_the_approximate_sampler_is_the_exact_one(bidirectional, ids, references):
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "stop": (), "block_cache": False, **ids}
+    assert generate_diffusion_approximate(bidirectional, PROMPTS, **settings) == references[4, 16]
 
 
 def test_the_mask_is_never_committed_although_the_model_prefers_it(random_llama, ids):
@@ -207,6 +341,7 @@ def test_earlier_steps_commit_the_rest(n_masked, n_steps, expected):
         ({"block_length": 0}, "must be a multiple of block_length=0"),
         ({"steps": 6}, "steps=6 must be a multiple of the 4 blocks"),
         ({"steps": 0}, "steps=0 must be a multiple"),
+        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
         ({"steps": 20}, "steps=20 must be a multiple of the 4 blocks and at most 16"),
         ({"prompts": [[300, 301], []]}, "every prompt needs at least one token"),
         ({"prompts": []}, "every prompt needs at least one token"),

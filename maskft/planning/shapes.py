@@ -5,7 +5,7 @@ may skip half of it: a few per cent at these lengths). That is also what ``torch
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maskft.models import base_folder
@@ -131,5 +131,11 @@ def cached_answer_flops(shape: Shape, *, prompt: Real, new: int) -> Real:
 
 
 def diffusion_answer_flops(shape: Shape, *, prompt: Real, canvas: int, passes: Real, block: int) -> Real:
-    """Operations of one answer of the block-wise sampler: ``passes`` over question and canvas, logits for a block."""
-    return passes * forward_flops(shape, rows=1, length=prompt + canvas, outputs=block)
+    """Operations of one answer of the block-wise sampler: ``passes`` over question and canvas, logits for a block.
+
+    The last layer makes keys and values for all tokens, d x kv each, and the rest for the block alone.
+    """
+    length = prompt + canvas
+    layers_before = forward_flops(replace(shape, n_layers=shape.n_layers - 1), rows=1, length=length, outputs=block)
+    last = 4 * shape.width * shape.kv_width * length + 2 * layer_weights(shape) * block + 4 * shape.width * length * block
+    return passes * (layers_before + last)

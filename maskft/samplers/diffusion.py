@@ -1,0 +1,330 @@
+"""The exact diffusion sampler: the tokens of the published loop, at the cost of what can still change.
+
+Logits of the active block alone decide, so the last layer and the projection see that block alone. A row whose answer is
+complete leaves, and the next prompt takes its place, so rows are at different blocks and steps. What is right of a block
+stays on the canvas, because bidirectional attention sees it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from maskft.samplers.autoregressive import check_prompts, cut_at_stop, pad_left
+
+
+def commits_per_step(n_masked: int, n_steps: int) -> list[int]:
+    """How many tokens each step of a block commits: as even as can be, the earlier steps taking the rest.
+
+    Example:
+        >>> commits_per_step(4, 3)
+        [2, 1, 1]
+    """
+    each, rest = divmod(n_masked, n_steps)
+    return [each + (step < rest) for step in range(n_steps)]
+
+
+def choose_commits(
+    logits: Float[Tensor, "batch block vocab"],
+    is_masked: Bool[Tensor, "batch block"],
+    mask: int,
+    count: int | Int[Tensor, " batch"],
+) -> tuple[Int[Tensor, "batch block"], Bool[Tensor, "batch block"], Float[Tensor, "batch block"]]:
+    """The most confident ``count`` masked positions of each row (one number, or one a row), and their tokens (``low_confidence`` at temperature 0).
+
+    Confidence is the softmax probability of the most likely token in float32: in bfloat16 everything above 0.998 is
+    1.0, and a model that knows its documents is mostly there. Ties go to the leftmost position and the lowest token id.
+    The mask itself is never a candidate.
+
+    Returns:
+        ``(tokens, committed, confidence)``; confidence is -inf where nothing is masked.
+    """
+    scores = logits.float().clone()
+    scores[..., mask] = -torch.inf
+    top = scores.max(dim=-1)
+    confidence = (top.values - scores.logsumexp(dim=-1)).exp()
+    confidence = confidence.masked_fill(~is_masked, -torch.inf)
+    rank = confidence.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    committed = (rank < torch.as_tensor(count, device=rank.device).reshape(-1, 1)) & is_masked
+    return top.indices, committed, confidence
+
+
+class Commit(NamedTuple):
+    """One token that a diffusion sampler made final.
+
+    Attributes:
+        row: Which prompt.
+        step: Forward pass over this row, from 0.
+        position: Place on the canvas, from 0.
+        token: Its id.
+        confidence: Probability that the model gave it.
+    """
+
+    row: int
+    step: int
+    position: int
+    token: int
+    confidence: float
+
+
+class Everywhere:
+    """Keys and values of every position, where a layer looks for its cache.
+
+    A layer that brings all positions leaves them here; one that brings those of the window, later, finds all others
+    beside its own.
+
+    Args:
+        window: The columns of each row that are brought alone.
+    """
+
+    def __init__(self, window: Int[Tensor, "batch block"]):
+        self.window = window
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_, **__) -> tuple[Tensor, Tensor]:
+        """Keep all, or put the window's in their places; returns the keys and values to attend to."""
+        if layer_idx not in self.kept:
+            self.kept[layer_idx] = keys, values
+        else:
+            for kept, new in zip(self.kept[layer_idx], (keys, values), strict=True):
+                kept.scatter_(2, self.window[:, None, :, None].expand_as(new), new)
+        return self.kept[layer_idx]
+
+
+def at_window(states: Tensor, window: Int[Tensor, "batch block"]) -> Tensor:
+    """The rows' states (batch, position, ...) at the columns of their windows."""
+    return states[torch.arange(len(states), device=states.device)[:, None], window]
+
+
+class LastLayerAtWindow:
+    """Within it, ``model(input_ids=...)`` computes its last layer and its logits at the columns of a window only.
+
+    Nothing reads the others: the last layer needs keys and values of all positions, but queries, feed-forward network and
+    projection of the block alone. Exact; of three layers it saves most of one.
+
+    Attributes:
+        window: The columns, for each row its own; set before each call.
+    """
+
+    window: Int[Tensor, "batch block"]
+
+    def __init__(self, model):
+        self.model = model
+
+    def __enter__(self):
+        self.hook = self.model.model.layers[-1].register_forward_pre_hook(self._narrow, with_kwargs=True)
+        return self
+
+    def __exit__(self, *_):
+        self.hook.remove()
+
+    def _narrow(self, layer, args, options):
+        (hidden,), window = args, self.window
+        if hidden.shape[1] == window.shape[1]:  # the window alone, with keys and values of the rest from before
+            return None
+        attention = layer.self_attn
+        normed = layer.input_layernorm(hidden)
+        keys, values = (
+            project(normed).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+            for project in (attention.k_proj, attention.v_proj)
+        )
+        _, keys = apply_rotary_pos_emb(keys[:, :1], keys, *options["position_embeddings"])
+        everywhere = options.get("past_key_values") or Everywhere(window)
+        everywhere.update(keys, values, attention.layer_idx)
+        hidden, mask = at_window(hidden, window), options["attention_mask"]
+        return (hidden,), options | {
+            "past_key_values": everywhere,
+            "position_ids": window,
+            "position_embeddings": self.model.model.rotary_emb(hidden, position_ids=window),
+            # It hides padding, from every position of a canvas alike; the last positions are of the canvas.
+            "attention_mask": mask if mask is None else mask[:, :, -window.shape[1] :],
+        }
+
+
+@dataclass
+class Canvases:
+    """The rows in work: prompt and canvas each, left-padded to one width, each row at a block of its own.
+
+    Attributes:
+        ids: Tokens.
+        attention_mask: 0 where there is padding.
+        window: The columns of each row's block.
+        rows: Which prompt each row answers.
+        blocks: Which block each row is at, from 0.
+        passes: Calls of ``fill`` that each row has had.
+        mask: Mask id.
+    """
+
+    ids: Int[Tensor, "batch width"]
+    attention_mask: Int[Tensor, "batch width"]
+    window: Int[Tensor, "batch block"]
+    rows: list[int]
+    blocks: list[int]
+    passes: list[int]
+    mask: int
+
+    @property
+    def block(self) -> Int[Tensor, "batch block"]:
+        """The tokens of each row's block."""
+        return self.ids.gather(1, self.window)
+
+    def commit(self, tokens: Int[Tensor, "batch block"], committed: Bool[Tensor, "batch block"]) -> None:
+        """Make ``tokens`` final where ``committed``."""
+        self.ids.scatter_(1, self.window, torch.where(committed, tokens, self.block))
+
+
+def fill_blocks(
+    prompts: Sequence[Sequence[int]],
+    fill: Callable[[Canvases], None],
+    *,
+    device: torch.device,
+    max_new_tokens: int,
+    block_length: int,
+    mask: int,
+    stop: Sequence[int],
+    pad: int,
+    batch_size: int | None,
+    whole_blocks: bool = False,
+) -> list[list[int]]:
+    """Answers of all prompts: rows go from block to block, leave when their answer is complete, and are replaced.
+
+    An answer is complete when the first stop id is final and all before it is: nothing final changes any more. Longest
+    prompts go first: what comes later fits, rows in work have like lengths, and a batch that is too large for the memory
+    fails at once. The host waits for the device once a call of ``fill``, to see who leaves.
+
+    Args:
+        prompts: Token ids.
+        fill: Commits tokens of every row's block, one at least.
+        device: Where the canvases lie.
+        max_new_tokens: Length of a canvas.
+        block_length: Tokens of a block.
+        mask: Mask id.
+        stop: Ids that end an answer.
+        pad: Padding id.
+        batch_size: Rows in work at most; None takes all.
+        whole_blocks: Rows leave at the end of a block only.
+    """
+    stop_ids = torch.tensor(list(stop), device=device)
+    within = torch.arange(block_length, device=device)
+    answers: list[list[int]] = [[] for _ in prompts]
+    waiting = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    rows: list[int] = []
+    blocks: list[int] = []
+    passes: list[int] = []
+    ids = attention_mask = torch.empty(0, 0, dtype=torch.long, device=device)
+    while waiting or rows:
+        new = [waiting.pop() for _ in range(min(len(waiting), (batch_size or len(prompts)) - len(rows)))]
+        rows, blocks, passes = rows + new, blocks + [0] * len(new), passes + [0] * len(new)
+        n_prompt = max(len(prompts[row]) for row in rows)
+        # The longest may have left.
+        ids, attention_mask = (x[:, max(0, x.shape[1] - n_prompt - max_new_tokens) :] for x in (ids, attention_mask))
+        if new:
+            prompt_ids, prompt_mask = pad_left([prompts[row] for row in new], pad, n_prompt)
+            canvas = torch.full((len(new), max_new_tokens), mask)
+            new_ids = torch.cat([prompt_ids, canvas], dim=1).to(device)
+            new_mask = torch.cat([prompt_mask, torch.ones_like(canvas)], dim=1).to(device)
+            ids, attention_mask = (
+                torch.cat([old, fresh]) if len(old) else fresh for old, fresh in ((ids, new_ids), (attention_mask, new_mask))
+            )
+        start = n_prompt + block_length * torch.tensor(blocks, device=device)
+        canvases = Canvases(ids, attention_mask, start[:, None] + within, rows, blocks, passes, mask)
+        fill(canvases)
+        passes = [count + 1 for count in passes]
+        is_open = canvases.block == mask
+        before = is_open.any(dim=1, keepdim=True) if whole_blocks else is_open.cumsum(dim=1)
+        complete = (torch.isin(canvases.block, stop_ids) & (before == 0)).any(dim=1)
+        is_open, complete = torch.stack([is_open.any(dim=1), complete]).tolist()
+        blocks = [block + (not still) for block, still in zip(blocks, is_open, strict=True)]
+        leaving = [i for i, block in enumerate(blocks) if complete[i] or block * block_length == max_new_tokens]
+        if leaving:
+            for i, row in zip(leaving, ids[leaving, n_prompt:].tolist(), strict=True):
+                answers[rows[i]] = cut_at_stop(row, stop)
+            staying = [i for i in range(len(rows)) if i not in leaving]
+            ids, attention_mask = ids[staying], attention_mask[staying]
+            rows, blocks, passes = ([each[i] for i in staying] for each in (rows, blocks, passes))
+    return answers
+
+
+def check_request(
+    model, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, block_length: int, mask: int, batch_size: int | None
+) -> None:
+    """Refuse what no diffusion sampler can do.
+
+    Raises:
+        ValueError: If the model is causal, a prompt is empty or holds the mask id, ``batch_size`` is not positive, or
+            blocks do not fill the canvas.
+    """
+    if getattr(model.config, "is_causal", True):
+        raise ValueError("a diffusion sampler needs a bidirectional model; load it with method='dllm' (is_causal=False)")
+    check_prompts(prompts)
+    if block_length < 1 or max_new_tokens % block_length:
+        raise ValueError(f"max_new_tokens={max_new_tokens} must be a multiple of block_length={block_length}")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1, or None for all prompts at once")
+    if any(mask in prompt for prompt in prompts):
+        raise ValueError(f"a prompt holds the mask id {mask}; the sampler would fill it")
+
+
+@torch.inference_mode()
+def generate_diffusion(
+    model,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    block_length: int,
+    steps: int,
+    mask: int,
+    stop: Sequence[int],
+    pad: int,
+    batch_size: int | None = None,
+    on_commit: Callable[[Commit], None] | None = None,
+) -> list[list[int]]:
+    """Answers of a masked diffusion model: blocks from left to right, each unmasked most confident token first.
+
+    The canvas behind the prompt holds ``max_new_tokens`` masks. What is committed is final, so a row whose first stop id
+    is committed and all before it leaves the batch, and the next prompt takes its place: its answer cannot change any more.
+
+    Args:
+        model: A bidirectional ``LlamaForCausalLM`` (``config.is_causal`` is False).
+        prompts: Token ids; unequal lengths are padded on the left and the padding is not attended.
+        max_new_tokens: Length of the canvas, a multiple of ``block_length``.
+        block_length: Tokens of a block.
+        steps: Forward passes for the whole canvas, a multiple of the number of blocks; ``max_new_tokens`` gives one
+            token a step.
+        mask: Mask id.
+        stop: Ids that end an answer.
+        pad: Padding id.
+        batch_size: Prompts in work at most; None takes all at once. No answer depends on it, up to rounding.
+        on_commit: Called with each ``Commit``, step by step and from left to right within one; a list's ``append``
+            records how an answer came about. Each block that was begun is then filled.
+
+    Raises:
+        ValueError: If the model is causal, a prompt is empty or holds the mask id, ``batch_size`` is not positive, or the
+            lengths do not divide.
+    """
+    request = {"max_new_tokens": max_new_tokens, "block_length": block_length, "mask": mask, "batch_size": batch_size}
+    check_request(model, prompts, **request)
+    n_blocks = max_new_tokens // block_length
+    if steps % n_blocks or not n_blocks <= steps <= max_new_tokens:
+        raise ValueError(f"steps={steps} must be a multiple of the {n_blocks} blocks and at most {max_new_tokens}")
+
+    schedule = commits_per_step(block_length, steps // n_blocks)
+
+    def fill(canvases: Canvases) -> None:
+        last_layer.window = canvases.window
+        counts = [schedule[n % len(schedule)] for n in canvases.passes]
+        count = counts[0] if len(set(counts)) == 1 else torch.tensor(counts, device=model.device)
+        logits = model(input_ids=canvases.ids, attention_mask=canvases.attention_mask, use_cache=False).logits
+        tokens, committed, confidence = choose_commits(logits, canvases.block == mask, mask, count)
+        canvases.commit(tokens, committed)
+        if on_commit is not None:
+            for i, position in committed.nonzero().tolist():
+                place, sure = canvases.blocks[i] * block_length + position, float(confidence[i, position])
+                on_commit(Commit(canvases.rows[i], canvases.passes[i], place, int(tokens[i, position]), sure))
+
+    with LastLayerAtWindow(model) as last_layer:
+        return fill_blocks(prompts, fill, device=model.device, stop=stop, pad=pad, whole_blocks=on_commit is not None, **request)

@@ -1,0 +1,124 @@
+"""Exact diffusion sampling against the published loop: ``python tests/benchmarks/diffusion_sampling.py``.
+
+The reference is LLaDA's sampler, written from its description: logits and confidences of the whole sequence at every step,
+every row to the end of its canvas. Same model, questions and batch; answers must be equal. The model is the tiny dLLM,
+made to end each answer after a given number of tokens, because stopping early is most of the gain.
+"""
+
+import argparse
+import random
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from common import RECORDS, median_ratio, timed, write_record
+
+from maskft.data.synthetic.pretraining import draw_question, known_world
+from maskft.evaluation import rows_that_fit
+from maskft.models import load_base
+from maskft.samplers import cut_at_stop, generate_diffusion, pad_left
+
+BLOCK = 4
+NEVER = "never"
+
+
+@torch.inference_mode()
+def published_sampler(model, prompts, *, max_new_tokens, block_length, steps, mask, pad) -> list[list[int]]:
+    """LLaDA's sampler at temperature 0 with low-confidence remasking; whole canvases."""
+    prompt_ids, prompt_mask = pad_left(prompts, pad)
+    n_prompt, n_blocks = prompt_ids.shape[1], max_new_tokens // block_length
+    ids = torch.cat([prompt_ids, torch.full((len(prompts), max_new_tokens), mask)], dim=1).to(model.device)
+    attention_mask = torch.cat([prompt_mask, torch.ones(len(prompts), max_new_tokens, dtype=torch.long)], dim=1).to(model.device)
+    for block in range(n_blocks):
+        end = n_prompt + (block + 1) * block_length
+        n_masked = (ids[:, end - block_length : end] == mask).sum(dim=1)
+        per_step = steps // n_blocks
+        for step in range(per_step):
+            logits = model(input_ids=ids, attention_mask=attention_mask, use_cache=False).logits
+            tokens = logits.argmax(dim=-1)
+            confidence = torch.softmax(logits, dim=-1).gather(-1, tokens[..., None])[..., 0]
+            confidence[:, end:] = -torch.inf
+            confidence = torch.where(ids == mask, confidence, -torch.inf)
+            for row in range(len(ids)):
+                count = int(n_masked[row]) // per_step + int(step < int(n_masked[row]) % per_step)
+                chosen = confidence[row].topk(count).indices
+                ids[row, chosen] = tokens[row, chosen]
+    return ids[:, n_prompt:].tolist()
+
+
+@contextmanager
+def ending_after(model, length: int | str, *, mask: int, stop: int, max_new_tokens: int) -> Iterator[None]:
+    """Within, the model is sure of the stop id from the canvas position ``length`` on, and sure of other ids before.
+
+    Works on logits of all columns and on those of the active block, the first one with a mask.
+    """
+
+    def force(module, args, options, output):
+        ids, logits = options["input_ids"], output.logits
+        start = ids.shape[1] - max_new_tokens
+        columns = torch.arange(ids.shape[1], device=ids.device).expand(len(ids), -1)
+        if logits.shape[1] < ids.shape[1]:
+            first = (ids == mask).int().argmax(dim=1) - start
+            columns = start + (first // BLOCK * BLOCK)[:, None] + torch.arange(logits.shape[1], device=ids.device)
+        ends = torch.full_like(columns, False, dtype=torch.bool) if length == NEVER else columns >= start + length
+        logits[..., stop] = torch.where(ends, 1e4, -1e4)
+
+    hook = model.register_forward_hook(force, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def questions(n: int) -> list[str]:
+    """Questions about all that the tiny bases know, short and long ones in turn."""
+    world, rng = known_world(), random.Random(0)
+    kinds = [world.people, world.events, world.biographies]
+    return [draw_question(rng, kinds[i % 3][-1 - i // 3].thing, backward=bool(i % 2)).text for i in range(n)]
+
+
+def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
+    """Time both samplers on groups of questions in turns, for each length of answers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lengths", nargs="+", default=["5", "20", "60", NEVER])
+    parser.add_argument("--groups", type=int, default=2, help="rounds, each with questions of its own")
+    parser.add_argument("--batch", type=int, default=16, help="questions of a group; ours takes fewer at a time where memory says so")
+    parser.add_argument("--new-tokens", type=int, default=128)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    model, prompts = load_base("tiny-dllm", method="dllm")
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    ids = prompts.ids
+    asked = [prompts.question(text) for text in questions(options.groups * options.batch)]
+    groups = [asked[i :: options.groups] for i in range(options.groups)]
+    size = min(options.batch, rows_that_fit(model, max(map(len, asked)) + options.new_tokens))
+    common = {"max_new_tokens": options.new_tokens, "block_length": BLOCK, "steps": options.new_tokens, "mask": ids.mask, "pad": ids.pad}
+    by_length = {}
+    for length in [text if text == NEVER else int(text) for text in options.lengths]:
+        theirs, ours, n_equal = [], [], 0
+        with ending_after(model, length, mask=ids.mask, stop=ids.stop[0], max_new_tokens=options.new_tokens):
+            for group in groups:
+                seconds, answers = timed(lambda: generate_diffusion(model, group, stop=ids.stop, batch_size=size, **common))  # noqa: B023
+                ours.append(seconds)
+                seconds, whole = timed(lambda: published_sampler(model, group, **common))  # noqa: B023
+                theirs.append(seconds)
+                n_equal += sum(cut_at_stop(row, ids.stop) == answer for row, answer in zip(whole, answers, strict=True))
+        by_length[str(length)] = {
+            "ratio": round(median_ratio(theirs, ours), 2),
+            "published_s": round(statistics.median(theirs) / options.batch, 3),
+            "maskft_s": round(statistics.median(ours) / options.batch, 3),
+            "equal_answers": f"{n_equal} of {len(asked)}",
+        }
+        print(length, by_length[str(length)], flush=True)
+    middle = by_length["20" if "20" in by_length else str(length)]
+    return write_record(
+        "diffusion_sampling", ratio=middle["ratio"], goal=10, peer="LLaDA's published sampler",
+        what="questions a second, answers of 20 tokens, tiny dLLM, float32", folder=folder,
+        medians={"batch": options.batch, "rows_in_work": size, "new_tokens": options.new_tokens, "seconds_per_question_by_answer_length": by_length},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

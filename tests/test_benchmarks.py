@@ -1,0 +1,51 @@
+"""Every benchmark runs, at sizes that take seconds. Nothing here is timed: what it measures is a record's business."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from maskft.overview import PARTS
+
+FOLDER = Path(__file__).parent / "benchmarks"
+SMALL = {
+    "diffusion_sampling": ["--lengths", "1", "never", "--groups", "1", "--batch", "3", "--new-tokens", "8"],
+    "approximate_diffusion": ["--groups", "1", "--batch", "3", "--new-tokens", "8"],
+    "ar_evaluation": ["--questions", "3", "--rounds", "1", "--new-tokens", "4"],
+    "training_step": ["--shapes", "tiny", "--rounds", "1", "--batch", "1", "--length", "12", "--vocabulary", "2000"],
+    "growth": ["--base", "1"],
+}
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Imports a benchmark as its command does, from its own folder."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+    for name in ("common", *SMALL):
+        sys.modules.pop(name, None)
+
+
+def test_every_benchmark_is_run_here():
+    assert set(SMALL) == set(PARTS) == {file.stem for file in FOLDER.glob("*.py")} - {"common"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_runs_and_leaves_its_record(name, benchmark, tmp_path):
+    record = benchmark(name).main(SMALL[name], folder=tmp_path)
+    assert json.loads((tmp_path / f"{name}.json").read_text()) == json.loads(json.dumps(record))
+    assert record["ratio"] > 0
+    assert PARTS[name](record["medians"])
+
+
+def test_both_diffusion_samplers_give_equal_answers_of_the_length_asked_for(benchmark, tmp_path):
+    """The benchmark's reference is the published loop, so this is a test of the sampler too: an answer that ends after 1
+    token, and one that never does."""
+    record = benchmark("diffusion_sampling").main(SMALL["diffusion_sampling"], folder=tmp_path)
+    rows = record["medians"]["seconds_per_question_by_answer_length"]
+    assert {length: row["equal_answers"] for length, row in rows.items()} == {"1": "3 of 3", "never": "3 of 3"}
