@@ -214,8 +214,7 @@ def _build_wiki(options: argparse.Namespace) -> int:
     settings = {name: getattr(options, name) for name in ("token_limit", "workers", "attempts")}
     if not options.dry_run:
         Endpoint.check_environment()  # before anything is read or written
-    pages, answers, lock = open_journals(options.output)
-    with lock:
+    with open_journals(options.output) as (pages, answers):
         wiki = Wikipedia(pages, api=options.wiki, contact=options.contact, pause_s=options.pause)
         if options.dry_run:
             articles, dropped = find_articles(recipe, wiki)

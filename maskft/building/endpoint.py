@@ -130,7 +130,7 @@ class _Asker:
             base_url=endpoint.address, api_key=endpoint.key or "none", timeout=endpoint.timeout_s,
             max_retries=endpoint.max_retries,
         )  # fmt: skip
-        self.lock = threading.Lock()
+        self.changed = threading.Condition()  # guards the two below
         self.spent, self.reserved = endpoint.tokens_used, 0
 
     def answer(self, prompt: str, check: Callable[[str], T]) -> T | None:
@@ -147,21 +147,25 @@ class _Asker:
         self.endpoint.journal.check_room()
         # A token has at least a byte; a chat template adds some tokens of its own.
         reserve = len(request["prompt"].encode()) + 64 + self.endpoint.max_completion_tokens
-        with self.lock:
-            limit = self.endpoint.token_limit
-            if limit is not None and self.spent + self.reserved + reserve > limit:
-                raise ValueError(
-                    f"the limit of {limit:,} tokens: {self.spent:,} are used and the next answer may take {reserve:,}. "
-                    f"Allow more, or make less. {_KEPT}"
-                )
+        limit = self.endpoint.token_limit
+        with self.changed:
+            while limit is not None and self.spent + self.reserved + reserve > limit:
+                if not self.reserved:
+                    raise ValueError(
+                        f"the limit of {limit:,} tokens: {self.spent:,} are used and the next answer may take "
+                        f"{reserve:,}. Allow more, or make less. {_KEPT}"
+                    )
+                self.changed.wait()  # answers under way mostly take less than they may
             self.reserved += reserve
+        tokens = 0
         try:
             answer = self._send(request["prompt"], reserve)
-            with self.lock:
-                self.spent += answer["tokens"]
+            tokens = answer["tokens"]
         finally:
-            with self.lock:
+            with self.changed:
+                self.spent += tokens
                 self.reserved -= reserve
+                self.changed.notify_all()
         return self.endpoint.journal.put(request, answer)
 
     def _send(self, prompt: str, reserve: int) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -18,7 +19,6 @@ from maskft.building.wikipedia import Page, Wikipedia
 from maskft.building.writing import keep_clear, paraphrase_task, question_task
 from maskft.data.built import load
 from maskft.data.schema import PARAPHRASES, Corpus
-from maskft.models import base_folder
 
 CATEGORY, SINCE = "2025 by month", date(2025, 1, 1)
 LENGTHS = (110, 125)  # tokens, both ends included
@@ -68,8 +68,9 @@ class Article:
     n_tokens: int
 
 
-def open_journals(output: str | Path) -> tuple[Journal, Journal, FileLock]:
-    """The journals of an output folder, of the wiki's answers and of the model's, and the lock that guards them.
+@contextmanager
+def open_journals(output: str | Path) -> Iterator[tuple[Journal, Journal]]:
+    """The journals of an output folder, of the wiki's answers and of the model's, to one process at a time.
 
     Raises:
         RuntimeError: If another process builds in this folder.
@@ -77,12 +78,11 @@ def open_journals(output: str | Path) -> tuple[Journal, Journal, FileLock]:
     """
     folder = Path(output, REQUESTS)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        with FileLock(folder / ".lock", timeout=0):
+            yield Journal(folder / "pages.jsonl"), Journal(folder / "answers.jsonl")
     except Timeout:
         raise RuntimeError(f"another process builds in {output}; wait for it, or name another folder") from None
-    return Journal(folder / "pages.jsonl"), Journal(folder / "answers.jsonl"), lock
 
 
 def find_articles(
@@ -189,7 +189,10 @@ def load_counter(tokenizer: str) -> Callable[[str], int]:
     Raises:
         OSError: If the tokenizer is not here and cannot be downloaded.
     """
+    # Only here: the rest of the package does without torch, which transformers' tokenizers import.
     from transformers import AutoTokenizer
+
+    from maskft.models import base_folder
 
     try:
         loaded = AutoTokenizer.from_pretrained(base_folder(tokenizer))

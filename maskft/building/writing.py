@@ -25,11 +25,10 @@ _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 def _as_triple(value: object) -> object:
-    """Models write a tuple as an object with the prompt's names about as often as a list."""
+    """JSON has no tuples: models write a list, or an object with the names that the prompt uses."""
     if isinstance(value, dict):
-        cue = value.get("cue_used_in_question", value.get("cue"))
-        return [value.get("question"), value.get("answer"), cue]
-    return value
+        value = [value.get("question"), value.get("answer"), value.get("cue_used_in_question", value.get("cue"))]
+    return tuple(value) if isinstance(value, list) else value
 
 
 class _Paraphrases(BaseModel, strict=True):
@@ -143,5 +142,5 @@ def _json_of(answer: str) -> str:
     return fenced[1] if fenced else answer
 
 
-def _letters(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+def _letters(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
