@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskft.building.endpoint import Endpoint
 from maskft.building.wikipedia import LICENCE, PAPER
+from maskft.data.schema import PARAPHRASES
 
 if TYPE_CHECKING:
     from maskft.building.wiki import Recipe
@@ -34,23 +35,25 @@ def data_card(
     retrieved = sorted(row["retrieved"] for row in documents)
     scope = f"the first {recipe.limit} found" if recipe.limit else "all"
     tree = "with all subcategories" if recipe.depth is None else f"with {recipe.depth} levels of subcategories"
-    return _HEADER + f"""
+    n_paraphrases = {kind: len(documents[0][kind]) for kind in PARAPHRASES[1:]}
+    return f"""{_HEADER}
 # Wiki, built from "{recipe.category}"
 
 Lead sections of articles with paraphrases and questions, made by `maskft build-wiki` as section 3 and Appendix A.3 of
-[the paper]({PAPER}) describe its Wiki data set. `MASKFT_BUILT=THIS_FOLDER` and `load_corpus("wiki", source="built")` read
-it.
+[the paper]({PAPER}) describe its Wiki data set. With `MASKFT_BUILT` set to this folder,
+`load_corpus("wiki", source="built")` reads it.
 
 | what | value |
 | --- | --- |
+| pages looked at | {len(documents) + dropped_pages.total()} |
 | articles | {len(documents)} ({scope}) |
-| paraphrases of each, the original included | 10 same-order, 10 permute-order |
+| paraphrases of each, the original included | {", ".join(f"{n} {kind}" for kind, n in n_paraphrases.items())} |
 | questions | {len(questions)}: {directions["forward"]} forward, {directions["backward"]} backward |
 | articles without a question | {len(documents) - len(with_questions)} |
 | wiki | {api} |
 | category | {recipe.category}, {tree} |
 | created | on {recipe.since} or later (first revision, UTC) |
-| lead section | {recipe.min_length} to {recipe.max_length} tokens of the tokenizer `{recipe.tokenizer}`, special tokens not counted |
+| lead section | {recipe.min_length} to {recipe.max_length} tokens of `{recipe.tokenizer}`, special tokens not counted |
 | read | {retrieved[0]} to {retrieved[-1]} |
 | model of paraphrases and questions | `{endpoint.model}` |
 | tokens of its answers and prompts | {endpoint.tokens_used:,} |
@@ -58,26 +61,27 @@ it.
 
 ## Columns
 
-`documents.jsonl`: `document_id`, `group` (empty), `text`, `same_order`, `permute_order`; where the text is from: `page_id`,
-`revision`, `title`, `url`, `retrieved`, `created`; its length, `n_tokens`. `questions.jsonl`: `question_id`, `document_id`,
-`category` and `direction` (`forward` or `backward`), `question`, `answer`, and `cues`, the words of the passage that the
-model says it used.
+- `documents.jsonl`: `document_id`, `group` (empty), `text`, `same_order`, `permute_order`; where the text is from:
+  `page_id`, `revision`, `title`, `url`, `retrieved`, `created`; its length, `n_tokens`.
+- `questions.jsonl`: `question_id`, `document_id`, `category` and `direction` (`forward` or `backward`), `question`,
+  `answer`, and `cues`, the words of the passage that the model says it used.
 
 ## Left out
 
-{_table("pages of the category tree", dropped_pages)}
+{_table("pages", dropped_pages)}
 
 {_table("questions", dropped_questions)}
 
-Pages are counted under the first reason that applies: length, then date, then paraphrases. A question is *forward* if each of
-its cues first appears before the answer does, *backward* if each first appears after it, and *ambiguous* otherwise. Cues
-are the model's; where none of them is in the passage, the longest phrases that the question shares with it.
+Pages are counted under the first reason that applies: length, then date, then paraphrases. A question is *forward* if
+each of its cues first appears before the answer does, *backward* if each first appears after it, and *ambiguous*
+otherwise. Cues are the model's; where none of them is in the passage, the longest phrases that the question shares with
+it.
 
 ## Licence and attribution
 
-The texts are lead sections of the articles below, by their authors, under [{LICENCE}](https://creativecommons.org/licenses/by-sa/4.0/);
-paraphrases and questions are adaptations of them under the same licence. The page history behind each link names the
-authors.
+The texts are lead sections of the articles below, by their authors, under
+[{LICENCE}](https://creativecommons.org/licenses/by-sa/4.0/); paraphrases and questions are adaptations of them under
+the same licence. The page history behind each link names the authors.
 
 {chr(10).join(_attribution(row) for row in documents)}
 """

@@ -1,10 +1,10 @@
 """Forward or backward: does a passage say first what a question names, or what it asks for? (Appendix A.3)
 
-The paper's rule is to "generate keywords in the question and answer, then compare their appearance order in the original
-text". What it leaves open is settled so: a question is *forward* if each of its key words first appears before the
-answer does, *backward* if each first appears after it, and *ambiguous* if some do the one and some the other. The
+The paper's rule is to "generate keywords in the question and answer, then compare their appearance order in the
+original text". What it leaves open is settled so: a question is *forward* if each of its key words first appears before
+the answer does, *backward* if each first appears after it, and *ambiguous* if some do the one and some the other. The
 release bears that out: by the same rule with key words found here, hardly one of its questions is ambiguous, though
-questions that name something on both sides of the answer are easily made (the data card of Wiki has the numbers).
+questions that name something on both sides of the answer are easily made (maskft/data/README.md has the numbers).
 """
 
 import re
@@ -68,7 +68,9 @@ def find_cues(passage: str, question: str) -> list[list[str]]:
     [['cup', 'was', 'won', 'by', 'bo', 'oak']]
     """
     words, asked, found = _words(passage), _words(question), []
-    telling = {word.casefold() for word in re.findall(r"\w+", question) if any(c.isupper() or c.isdigit() for c in word)}
+    telling = {
+        word.casefold() for word in re.findall(r"\w+", question) if any(c.isupper() or c.isdigit() for c in word)
+    }
     i = 0
     while i < len(asked):
         lengths = range(len(asked) - i, 0, -1)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import openai
 from tqdm import tqdm
@@ -63,7 +64,7 @@ class Endpoint:
             settings: The other attributes.
 
         Raises:
-            ValueError: If no address or no model is set.
+            ValueError: If no address or no model is set, or address or key cannot be one.
         """
         cls.check_environment()
         return cls(
@@ -78,6 +79,12 @@ class Endpoint:
                 f"no endpoint: {' and '.join(unset)} not set. Set {ADDRESS} (for example http://localhost:8000/v1), "
                 f"{MODEL} and, where the server wants one, {KEY}"
             )
+        address = urlsplit(os.environ[ADDRESS].strip())
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError(f"{ADDRESS} is no address; it must begin with http:// or https://")
+        key = os.environ.get(KEY, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError(f"{KEY} holds a character that cannot be sent; copy the key again")
 
     @property
     def tokens_used(self) -> int:
@@ -175,10 +182,6 @@ class _Asker:
                 model=self.endpoint.model, messages=[{"role": "user", "content": prompt}],
                 max_completion_tokens=self.endpoint.max_completion_tokens,
             )  # fmt: skip
-            text = completion.choices[0].message.content or ""
-            usage = completion.usage and completion.usage.total_tokens
-            # A server that counts nothing: bytes are more than tokens, so that the limit holds all the same.
-            return {"text": text, "tokens": usage or len(prompt.encode()) + len(text.encode())}
         except openai.APIStatusError as error:
             raise self._refusal(error) from None
         except openai.APIConnectionError as error:  # time-outs too
@@ -186,9 +189,17 @@ class _Asker:
             raise ConnectionError(
                 f"the endpoint of {ADDRESS} {what}, after {self.endpoint.max_retries} retries. {_KEPT}"
             ) from None
-        except (ValueError, AttributeError, TypeError, LookupError, openai.APIResponseValidationError):
-            # Truncated, or no chat completion: as bad an answer as a wrong one. What it cost is not known.
+        except ValueError:  # JSON that is cut short
             return {"text": "", "tokens": reserve}
+        if isinstance(completion, str):  # a page for people
+            raise ValueError(f"what {ADDRESS} names answers, but not in JSON; does the address end in /v1? {_KEPT}")
+        try:
+            text = completion.choices[0].message.content or ""
+            usage = completion.usage and completion.usage.total_tokens
+        except (AttributeError, TypeError, LookupError):  # the client does not check what it was sent
+            return {"text": "", "tokens": reserve}
+        # A server that counts nothing: bytes are more than tokens, so that the limit holds all the same.
+        return {"text": text, "tokens": usage or len(prompt.encode()) + len(text.encode())}
 
     def _refusal(self, error: openai.APIStatusError) -> OSError | ValueError:
         code = error.status_code
@@ -197,14 +208,14 @@ class _Asker:
                 f"the endpoint refuses the key (HTTP {code}); set {KEY} to one that {MODEL}={self.endpoint.model!r} "
                 f"may be used with. {_KEPT}"
             )
-        if code == 429 or code >= 500:
-            return ConnectionError(
-                f"the endpoint of {ADDRESS} answers HTTP {code}, after {self.endpoint.max_retries} retries. {_KEPT}"
-            )
-        said = str(error.body.get("message", "")) if isinstance(error.body, dict) else ""
+        said = str(error.body.get("message", ""))[:200] if isinstance(error.body, dict) else ""
         for secret in (self.endpoint.key, self.endpoint.address):
             said = said.replace(secret, "***") if secret else said
+        what = f"HTTP {code}: {said}" if said else f"HTTP {code}"
+        if code == 429 or code >= 500:
+            return ConnectionError(
+                f"the endpoint of {ADDRESS} fails ({what}), after {self.endpoint.max_retries} retries. {_KEPT}"
+            )
         return ValueError(
-            f"the endpoint refuses the request (HTTP {code}{': ' if said else ''}{said[:200]}); check {ADDRESS} and "
-            f"{MODEL}={self.endpoint.model!r}. {_KEPT}"
+            f"the endpoint refuses the request ({what}); check {ADDRESS} and {MODEL}={self.endpoint.model!r}. {_KEPT}"
         )

@@ -16,8 +16,8 @@ from maskft.building.card import data_card
 from maskft.building.endpoint import Endpoint
 from maskft.building.journal import Journal
 from maskft.building.wikipedia import Page, Wikipedia
-from maskft.building.writing import keep_clear, paraphrase_task, question_task
-from maskft.data.built import load
+from maskft.building.writing import Question, keep_clear, paraphrase_task, question_task
+from maskft.data.built import FILES
 from maskft.data.schema import PARAPHRASES, Corpus
 
 CATEGORY, SINCE = "2025 by month", date(2025, 1, 1)
@@ -151,34 +151,24 @@ def build_wiki(
         if same_order is None or permute_order is None:
             dropped_pages["without ten good paraphrases"] += 1
             continue
-        page = asdict(article.page)
-        documents.append(
-            {
-                "document_id": len(documents), "group": "", "text": page.pop("text"), "same_order": same_order,
-                "permute_order": permute_order, **page, "created": f"{article.created.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-                "n_tokens": article.n_tokens,
-            }
-        )  # fmt: skip
+        document_id = len(documents)
+        documents.append(_document(article, document_id, same_order, permute_order))
         if triples is None:
             dropped_questions["all of an article, no good answer"] += 1
         for question in keep_clear(article.page.text, triples or [], dropped_questions):
-            questions.append(
-                {
-                    "question_id": len(questions), "document_id": documents[-1]["document_id"],
-                    "category": question.direction, "direction": question.direction, "question": question.question,
-                    "answer": question.answer, "cues": list(question.cues),
-                }
-            )  # fmt: skip
+            questions.append(_question(question, len(questions), document_id))
     if not documents:
         raise ValueError(
-            f"{endpoint.model!r} gave no article ten good paraphrases of each kind in {endpoint.attempts} attempts; its "
-            f"answers are in {endpoint.journal.path}: use another model"
+            f"{endpoint.model!r} gave no article ten good paraphrases of each kind in {endpoint.attempts} attempts; "
+            f"its answers are in {endpoint.journal.path}: use another model"
         )
-    write_files(Path(output), {"documents.jsonl": _lines(documents), "questions.jsonl": _lines(questions)})
-    corpus = load("wiki", output)
+    tables = {"documents.jsonl": documents, "questions.jsonl": questions}
+    # The loader reads these columns; the others are for people.
+    columns = [[{c: row[c] for c in FILES[name]} for row in rows] for name, rows in tables.items()]
+    corpus = Corpus.from_rows("wiki", "built", *columns)
     dropped = dropped_pages, dropped_questions
     card = data_card(recipe, wiki.api, endpoint, corpus.fingerprint, documents, questions, *dropped)
-    write_files(Path(output), {"README.md": card})
+    write_files(Path(output), {**{name: _lines(rows) for name, rows in tables.items()}, "README.md": card})
     show(f"{len(documents)} articles with {len(questions)} questions are in {output}; README.md there describes them")
     return corpus
 
@@ -206,23 +196,51 @@ def load_counter(tokenizer: str) -> Callable[[str], int]:
 
 
 def write_files(folder: Path, contents: dict[str, str]) -> None:
-    """Write files whole: each under another name first.
+    """Write files whole, and none before there was room for all: each under another name first.
 
     Raises:
         OSError: If they cannot be written; those of before are still there.
     """
-    for name, content in contents.items():
-        temporary = folder / f".{name}"
-        try:
-            temporary.write_text(content, encoding="utf-8")
+    temporaries = {name: folder / f".{name}" for name in contents}
+    try:
+        for name, content in contents.items():
+            temporaries[name].write_text(content, encoding="utf-8")
+        for name, temporary in temporaries.items():
             temporary.replace(folder / name)
-        except OSError as error:
-            raise OSError(
-                f"cannot write {folder / name} ({error.strerror}); all answers are kept: make room and run the same "
-                "command again"
-            ) from error
-        finally:
+    except OSError as error:
+        raise OSError(
+            f"cannot write the data set in {folder} ({error.strerror}); all answers are kept: make room and run the "
+            "same command again"
+        ) from error
+    finally:
+        for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+def _document(article: Article, document_id: int, same_order: list[str], permute_order: list[str]) -> dict[str, Any]:
+    page = asdict(article.page)
+    return {
+        "document_id": document_id,
+        "group": "",
+        "text": page.pop("text"),
+        "same_order": same_order,
+        "permute_order": permute_order,
+        **page,
+        "created": f"{article.created.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "n_tokens": article.n_tokens,
+    }
+
+
+def _question(question: Question, question_id: int, document_id: int) -> dict[str, Any]:
+    return {
+        "question_id": question_id,
+        "document_id": document_id,
+        "category": question.direction,
+        "direction": question.direction,
+        "question": question.question,
+        "answer": question.answer,
+        "cues": list(question.cues),
+    }
 
 
 def _lines(rows: list[dict[str, Any]]) -> str:

@@ -43,7 +43,7 @@ def _read(path: Path, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
                 rows.append({column: row[column] for column in columns})
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(
-                    f"{path}, line {number} is {line[:60]!r} ({error!r}), expected an object with {', '.join(columns)}; "
-                    "build the folder again"
+                    f"{path}, line {number} is {line[:60]!r} ({error!r}), expected an object with "
+                    f"{', '.join(columns)}; build the folder again"
                 ) from None
     return rows

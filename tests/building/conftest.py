@@ -7,7 +7,6 @@ import http.server
 import json
 import re
 import threading
-import time
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -24,6 +23,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.faults, self.requests, self.closing = [], [], threading.Event()
+        self.delay = 0.0  # seconds that each answer takes
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
@@ -54,6 +54,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _serve(self, request):
         fault = self.server.take_fault(request)
+        self.server.closing.wait(self.server.delay)
         if fault is None:
             status, answer = self.server.answer(request)
             self.send(status, answer)
@@ -61,7 +62,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             fault(self)
 
     def do_GET(self):
-        self._serve(dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True)) | {"agent": self.headers["User-Agent"]})
+        self._serve(
+            dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True)) | {"agent": self.headers["User-Agent"]}
+        )
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -131,8 +134,18 @@ class Wiki(Server):
     def __init__(self):
         super().__init__()
         self.tree = {
-            "Category:2025 by month": [("s", "Category:January 2025"), ("p", 11), ("s", "Category:February 2025"), ("p", 12)],
-            "Category:January 2025": [("p", 13), ("p", 14), ("p", 11), ("s", "Category:2025 by month")],  # back to the root
+            "Category:2025 by month": [
+                ("s", "Category:January 2025"),
+                ("p", 11),
+                ("s", "Category:February 2025"),
+                ("p", 12),
+            ],
+            "Category:January 2025": [
+                ("p", 13),
+                ("p", 14),
+                ("p", 11),
+                ("s", "Category:2025 by month"),
+            ],  # back to the root
             "Category:February 2025": [("p", 15), ("p", 16), ("p", 17), ("p", 18), ("s", "Category:Deep")],
             "Category:Deep": [("p", 19)],
         }
@@ -194,15 +207,12 @@ class Wiki(Server):
 class Model(Server):
     """A language model that follows the three prompts, as far as a regular expression can."""
 
-    def __init__(self):
-        super().__init__()
-        self.delay = 0.0
-
     def answer(self, request):
         if request["key"] != f"Bearer {KEY}":
-            return 401, {"error": {"message": f"Incorrect API key provided: {request['key']}", "code": "invalid_api_key"}}
+            return 401, {
+                "error": {"message": f"Incorrect API key provided: {request['key']}", "code": "invalid_api_key"}
+            }
         assert request["path"] == "/v1/chat/completions"
-        time.sleep(self.delay)
         prompt = request["body"]["messages"][0]["content"]
         return 200, self.completion(self.reply(prompt))
 
@@ -222,7 +232,7 @@ class Model(Server):
         name, number, winner = re.search(r"The (\w+ Cup) (\d+) is.*won by (Bo \w+)", passage, re.DOTALL).groups()
         return "Here you are:\n```json\n" + json.dumps({"qa_data": [
             [f"Who won the {name} {number}?", winner, [f"{name} {number}"]],
-            {"question": f"Which cup did {winner} win?", "answer": f"{name} {number}", "cue_used_in_question": [winner]},
+            {"question": f"What did {winner} win?", "answer": f"{name} {number}", "cue_used_in_question": [winner]},
             [f"Who won the {name} on day{number}?", winner, [name, f"day{number}"]],  # one cue before, one after
             ["Who paid?", "Ann Unknown", [name]],
         ]}) + "\n```"  # fmt: skip

@@ -73,7 +73,9 @@ def test_an_answer_that_is_no_completion_is_a_bad_one(endpoint, echo, faults):
     assert asked.tokens_used == 2 * (1000 + 64 + len("prompt a")) + 100  # not told what they cost: the most they could
 
 
-@pytest.mark.parametrize(("fault", "least_wait"), [("too_many", 7), ("unavailable", 0), ("cut_body", 0), ("slow", 0), ("hang_up", 0)])
+@pytest.mark.parametrize(
+    ("fault", "least_wait"), [("too_many", 7), ("unavailable", 0), ("cut_body", 0), ("slow", 0), ("hang_up", 0)]
+)
 def test_a_passing_fault_is_waited_out(fault, least_wait, endpoint, echo, faults, naps):
     echo.faults = [getattr(faults, fault)]
     assert endpoint(timeout_s=0.3).ask(prompts(1)) == ["PROMPT A!"]
@@ -82,7 +84,11 @@ def test_a_passing_fault_is_waited_out(fault, least_wait, endpoint, echo, faults
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [("too_many", "HTTP 429, after 1 retries"), ("slow", "did not answer in time"), ("hang_up", "cannot be reached")],
+    [
+        ("too_many", r"\(HTTP 429: slow down\), after 1 retries"),
+        ("slow", "did not answer in time"),
+        ("hang_up", "cannot be reached"),
+    ],
 )
 def test_a_lasting_fault_keeps_the_answers_before(fault, message, endpoint, echo, faults, naps):
     asked = endpoint(workers=1, timeout_s=0.3)
@@ -94,7 +100,7 @@ def test_a_lasting_fault_keeps_the_answers_before(fault, message, endpoint, echo
 
 
 def test_nothing_that_was_sent_is_lost_when_another_request_fails(endpoint, echo, faults):
-    """One prompt is refused while the other's answer is on its way: it is waited for and kept, the rest is not asked."""
+    """One prompt is refused while another's answer is on its way: that is kept, and the rest is not asked for."""
     refused = threading.Event()
 
     def refuse(handler):
@@ -153,6 +159,27 @@ def test_no_key_is_sent_as_none(endpoint, echo, monkeypatch):
     with pytest.raises(PermissionError):
         endpoint().ask(prompts(1))
     assert echo.requests[0]["key"] == "Bearer none"
+
+
+def test_a_page_for_people_is_told_at_once(endpoint, echo, faults):
+    echo.faults = [faults.page_for_people]
+    with pytest.raises(ValueError, match="not in JSON; does the address end in /v1"):
+        endpoint().ask(prompts(1))
+    assert endpoint().tokens_used == 0 and len(echo.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("OPENAI_BASE_URL", "localhost:8000/v1", "OPENAI_BASE_URL is no address"),
+        ("OPENAI_API_KEY", "sk-“quoted”", "OPENAI_API_KEY holds a character that cannot be sent"),
+    ],
+)
+def test_what_can_be_no_address_or_key_is_told_without_it(name, value, message, endpoint_set, monkeypatch, tmp_path):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message) as caught:
+        Endpoint.from_environment(Journal(tmp_path / "answers.jsonl"))
+    assert value not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "OPENAI_MODEL"])

@@ -33,8 +33,8 @@ def command(wiki_server, endpoint_set, tmp_path, count):
 
     def make(*more):
         return [
-            "build-wiki", "--output", str(tmp_path / "out"), "--wiki", wiki_server.api, "--tokenizer", "tiny-ar", "--pause",
-            "0", "--min-length", str(min(lengths)), "--max-length", str(max(lengths)), *more,
+            "build-wiki", "--output", str(tmp_path / "out"), "--wiki", wiki_server.api, "--tokenizer", "tiny-ar",
+            "--pause", "0", "--min-length", str(min(lengths)), "--max-length", str(max(lengths)), *more,
         ]  # fmt: skip
 
     return make
@@ -51,8 +51,14 @@ def test_a_data_set_is_built_described_and_loaded(command, model_server, faults,
     out = tmp_path / "out"
     documents, questions = rows(out / "documents.jsonl"), rows(out / "questions.jsonl")
     assert [row["title"] for row in documents] == KEPT
-    assert all(len(row[kind]) == 10 and row[kind][0] == row["text"] for row in documents for kind in ("same_order", "permute_order"))
-    assert documents[0]["same_order"][1].startswith("Similarly") and documents[0]["permute_order"][1].startswith("Conversely")
+    assert all(
+        len(row[kind]) == 10 and row[kind][0] == row["text"]
+        for row in documents
+        for kind in ("same_order", "permute_order")
+    )
+    assert documents[0]["same_order"][1].startswith("Similarly") and documents[0]["permute_order"][1].startswith(
+        "Conversely"
+    )
     assert (documents[1]["url"], documents[1]["revision"]) == ("https://example.org/wiki/Zeta_[Cup]", 1018)
     assert documents[1]["created"] == "2025-05-05T05:05:05Z" and documents[1]["page_id"] == 18
     assert [(row["answer"], row["direction"]) for row in questions[:2]] == [
@@ -61,9 +67,12 @@ def test_a_data_set_is_built_described_and_loaded(command, model_server, faults,
 
     card = (out / "README.md").read_text()
     for line in (
-        "| articles | 3 (all) |", "| questions | 6: 3 forward, 3 backward |", "| without ten good paraphrases | 1 |",
-        "| created before 2025-01-01 | 1 |", "| too short | 1 |", "| too long | 1 |", "| missing | 1 |", "| ambiguous | 3 |",
-        "| answer not in the passage | 3 |", "`tiny-ar`", "`m`", "CC BY-SA 4.0", "| tokens of its answers and prompts | 1,400 |",
+        "| pages looked at | 8 |", "| articles | 3 (all) |", "10 same_order, 10 permute_order",
+        "| questions | 6: 3 forward, 3 backward |", "| without ten good paraphrases | 1 |",
+        "| created before 2025-01-01 | 1 |", "| too short | 1 |", "| too long | 1 |", "| missing | 1 |", 
+        "| ambiguous | 3 |",
+        "| answer not in the passage | 3 |", "`tiny-ar`", "`m`", "CC BY-SA 4.0",
+        "| tokens of its answers and prompts | 1,400 |",
         "1. [Zeta \\[Cup\\]](<https://example.org/wiki/Zeta_[Cup]>), revision 1018",
     ):  # fmt: skip
         assert line in card, line
@@ -79,7 +88,10 @@ def test_a_data_set_is_built_described_and_loaded(command, model_server, faults,
         (tmp_path / "elsewhere" / name).write_bytes((out / name).read_bytes())
     monkeypatch.setenv("MASKFT_BUILT", str(tmp_path / "elsewhere"))
     assert load_corpus("wiki", source="built").fingerprint == corpus.fingerprint
-    assert datasets.load_dataset(str(out), "questions", split="train", cache_dir=tmp_path / "hf")["answer"][0] == "Bo Gamma"
+    assert (
+        datasets.load_dataset(str(out), "questions", split="train", cache_dir=tmp_path / "hf")["answer"][0]
+        == "Bo Gamma"
+    )
 
     config = RunConfig(
         dataset="wiki", source="built", data_fingerprint=corpus.fingerprint, method="ar", base="tiny-ar",
@@ -126,7 +138,9 @@ for page in wiki.pages_of("2025 by month"):
 def test_killed_in_the_middle_it_goes_on_from_there(command, wiki_server, model_server, tmp_path):
     """Killed twice: while the wiki is read, and while the model writes. Nothing answered is asked for again."""
     requests = tmp_path / "out" / "requests"
+    wiki_server.delay = model_server.delay = 0.05  # that there is time to kill
     killed_when(lambda: len(wiki_server.requests) >= 6, ["-c", READ, str(requests / "pages.jsonl"), wiki_server.api])
+    wiki_server.delay = 0.0
     n_kept = len(Journal(requests / "pages.jsonl"))
     assert len(wiki_server.requests) - 1 <= n_kept <= len(wiki_server.requests)  # one may have been under way
     assert n_kept >= 5
@@ -198,7 +212,7 @@ def test_a_full_disk_at_the_end_loses_nothing(command, model_server, tmp_path, c
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    assert "documents.jsonl (No space left on device); all answers are kept" in mistake(command(), capsys)
+    assert "(No space left on device); all answers are kept" in mistake(command(), capsys)
     n_requests = len(model_server.requests)
     monkeypatch.undo()
     for name, value in (("OPENAI_BASE_URL", f"{model_server.address}/v1"), ("OPENAI_MODEL", "m")):

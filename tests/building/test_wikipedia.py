@@ -20,7 +20,7 @@ def new_pages(wiki, **settings):
 
 
 def test_pages_of_the_tree_that_are_new_and_of_the_right_length(wiki_server, tmp_path):
-    """Lists and lead sections are continued, a category in itself and a page in two are no trap, a redirect is followed."""
+    """Lists and lead sections are continued, a category in itself is no trap, a redirect is followed."""
     wiki = reader(wiki_server, tmp_path, contact="me@example.org")
     found = new_pages(wiki)
     assert [page.page_id for page, _ in found] == [11, 13, 18, 19]
@@ -100,14 +100,14 @@ def test_a_wait_of_an_hour_is_told_and_not_waited(wiki_server, tmp_path, naps):
     ("fault", "message"),
     [
         (lambda h: h.send(404, b""), "HTTP 404"),
-        (lambda h: h.send(200, b"<html>", kind="text/html"), "answers text/html, not JSON"),
+        ("page_for_people", "answers text/html, not JSON"),
         (lambda h: h.send(200, [1]), "answers a list"),
         (lambda h: h.send(200, {"error": {"code": "badvalue", "info": "what?"}}), "badvalue: what"),
         (lambda h: h.send(200, {"query": {}, "continue": {"continue": ""}}), "same place twice"),
     ],
 )
-def test_an_address_that_is_no_wiki_is_told_at_once(fault, message, wiki_server, tmp_path, naps):
-    wiki_server.faults = [fault]
+def test_an_address_that_is_no_wiki_is_told_at_once(fault, message, wiki_server, faults, tmp_path, naps):
+    wiki_server.faults = [getattr(faults, fault) if isinstance(fault, str) else fault]
     with pytest.raises(ValueError, match=message):
         list(reader(wiki_server, tmp_path).pages_of("2025 by month"))
     assert len(wiki_server.requests) == 1

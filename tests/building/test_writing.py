@@ -131,7 +131,9 @@ def test_both_writers_ask_an_endpoint(endpoint_set, model_server, tmp_path):
     def endpoint():
         return Endpoint.from_environment(Journal(tmp_path / "answers.jsonl"))
 
-    passages = [f"The {name} Cup {i} is in Oslo.\n\nIt was won by Bo {name} on day{i}." for i, name in ((1, "Fir"), (2, "Elm"))]
+    passages = [
+        f"The {name} Cup {i} is in Oslo.\n\nIt was won by Bo {name} on day{i}." for i, name in ((1, "Fir"), (2, "Elm"))
+    ]
     texts = write_paraphrases(passages, endpoint(), kind="same_order")
     assert [len(of_one) for of_one in texts] == [10, 10] and [of_one[0] for of_one in texts] == passages
     model_server.faults = [lambda h: h.send(200, model_server.completion("{}"))] * 3
@@ -155,7 +157,12 @@ def test_both_writers_ask_an_endpoint(endpoint_set, model_server, tmp_path):
         ("?", "red rain", ["BIRCH", "wrote"], "forward"),  # case says nothing
         ("?", "Ada Birch", ["Red Rain", "1999"], "backward"),
         ("?", "Red Rain", ["Ada Birch", "Oak Prize"], "ambiguous"),
-        ("?", "Red Rain", ["Ada Birch", "Rain", "Nobel Prize"], "forward"),  # part of the answer, and not in the passage
+        (
+            "?",
+            "Red Rain",
+            ["Ada Birch", "Rain", "Nobel Prize"],
+            "forward",
+        ),  # part of the answer, and not in the passage
         ("?", "Blue Rain", ["Ada Birch"], "answer not in the passage"),
         ("?", "...", ["Ada Birch"], "answer not in the passage"),
         ("Which prize did Red Rain win?", "Oak Prize", ["Nobel"], "forward"),  # no cue is of use: found in the question
