@@ -187,7 +187,7 @@ class _Asker:
         except openai.APIConnectionError as error:  # time-outs too
             what = "did not answer in time" if isinstance(error, openai.APITimeoutError) else "cannot be reached"
             raise ConnectionError(
-                f"the endpoint of {ADDRESS} {what}, after {self.endpoint.max_retries} retries. {_KEPT}"
+                f"the endpoint of {ADDRESS} {what}, after up to {self.endpoint.max_retries} retries. {_KEPT}"
             ) from None
         except ValueError:  # JSON that is cut short
             return {"text": "", "tokens": reserve}
@@ -214,7 +214,7 @@ class _Asker:
         what = f"HTTP {code}: {said}" if said else f"HTTP {code}"
         if code == 429 or code >= 500:
             return ConnectionError(
-                f"the endpoint of {ADDRESS} fails ({what}), after {self.endpoint.max_retries} retries. {_KEPT}"
+                f"the endpoint of {ADDRESS} fails ({what}), after up to {self.endpoint.max_retries} retries. {_KEPT}"
             )
         return ValueError(
             f"the endpoint refuses the request ({what}); check {ADDRESS} and {MODEL}={self.endpoint.model!r}. {_KEPT}"

@@ -68,7 +68,7 @@ class Journal:
             OSError: If it cannot be written, for want of room for example.
         """
         entry = {"answer": answer, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        line = json.dumps({"key": _key(request), **entry}, ensure_ascii=False) + "\n"
+        line = json.dumps({"key": _key(request), **entry}) + "\n"
         with self._lock:
             try:
                 with self.path.open("ab") as file:

@@ -15,7 +15,7 @@ import itertools
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -134,16 +134,19 @@ class Wikipedia:
             exintro="1", explaintext="1", exlimit="max",
         ):  # fmt: skip
             retrieved = received
-            for page in answer.get("pages", []):
+            for page in _pages(answer):
                 if "missing" in page:  # deleted meanwhile, or a redirect to nothing
                     missing.add(page.get("pageid") or page.get("title"))
                 else:
                     found.setdefault(page["pageid"], {}).update(page)
         self.dropped["missing"] += len(missing)
-        return [
-            Page(number, page["lastrevid"], page["title"], page["fullurl"], _plain(page.get("extract", "")), retrieved)
-            for number, page in found.items()
-        ]
+        try:
+            return [
+                Page(number, p["lastrevid"], p["title"], p["fullurl"], _plain(p.get("extract", "")), retrieved)
+                for number, p in found.items()
+            ]
+        except KeyError as error:
+            raise ValueError(f"{self.api} tells no {error} of a page; is it a MediaWiki with TextExtracts?") from None
 
     def created(self, page_id: int) -> datetime | None:
         """When the page's first revision was made (UTC), or None if the page is gone.
@@ -153,13 +156,13 @@ class Wikipedia:
         """
         first = {"prop": "revisions", "rvdir": "newer", "rvlimit": "1", "rvprop": "timestamp"}
         answer, _ = next(self._query(pageids=str(page_id), **first))
-        for page in answer.get("pages", []):
+        for page in _pages(answer):
             for revision in page.get("revisions", []):
                 return datetime.fromisoformat(revision["timestamp"])
         return None
 
     def new_pages(
-        self, category: str, since: date, length_of, lengths: range, *, depth: int | None = None
+        self, category: str, since: date, length_of: Callable[[str], int], lengths: range, *, depth: int | None = None
     ) -> Iterator[tuple[Page, datetime]]:
         """Pages of a category tree whose lead section has the right length and that did not exist before a date.
 
@@ -275,6 +278,12 @@ def _retry_after(header: str | None) -> float:
         return max(0.0, (email.utils.parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except ValueError:
         return 0.0
+
+
+def _pages(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pages of an answer, which wikis too old for ``formatversion=2`` give by number."""
+    pages = answer.get("pages", [])
+    return list(pages.values()) if isinstance(pages, dict) else pages
 
 
 def _plain(extract: str) -> str:

@@ -85,7 +85,7 @@ def test_a_passing_fault_is_waited_out(fault, least_wait, endpoint, echo, faults
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("too_many", r"\(HTTP 429: slow down\), after 1 retries"),
+        ("too_many", r"\(HTTP 429: slow down\), after up to 1 retries"),
         ("slow", "did not answer in time"),
         ("hang_up", "cannot be reached"),
     ],

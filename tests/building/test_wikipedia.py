@@ -113,6 +113,25 @@ def test_an_address_that_is_no_wiki_is_told_at_once(fault, message, wiki_server,
     assert len(wiki_server.requests) == 1
 
 
+def test_a_wiki_that_tells_too_little(wiki_server, tmp_path):
+    wiki_server._extracts = lambda *_: {"query": {"pages": [{"pageid": 11, "title": "Alpha Cup", "extract": "A."}]}}
+    with pytest.raises(ValueError, match="tells no 'lastrevid' of a page; is it a MediaWiki with TextExtracts"):
+        reader(wiki_server, tmp_path).read([11])
+
+
+def test_an_old_wiki_gives_pages_by_number(wiki_server, tmp_path):
+    new = wiki_server.answer
+
+    def old(request):
+        status, answer = new(request)
+        if "pages" in answer["query"]:
+            answer["query"]["pages"] = {str(page["pageid"]): page for page in answer["query"]["pages"]}
+        return status, answer
+
+    wiki_server.answer = old
+    assert [page.page_id for page, _ in new_pages(reader(wiki_server, tmp_path))] == [11, 13, 18, 19]
+
+
 def test_a_category_that_is_not_there(wiki_server, tmp_path):
     with pytest.raises(LookupError, match="'Category:2025 by mnth' has no pages"):
         list(reader(wiki_server, tmp_path).pages_of("2025 by mnth"))
