@@ -16,7 +16,7 @@ from maskft.building import Endpoint, Journal
 def endpoint(endpoint_set, tmp_path):
     def make(**settings):
         journal = Journal(tmp_path / "answers.jsonl")
-        return Endpoint.from_environment(journal, **{"max_retries": 1, "timeout_s": 5.0, **settings})
+        return Endpoint.from_environment(journal, **{"max_retries": 1, "timeout_s": 30.0, **settings})
 
     return make
 
@@ -50,7 +50,7 @@ def test_answers_come_in_the_order_of_the_prompts_and_once(endpoint, echo):
 
 def test_workers_ask_side_by_side(endpoint, echo):
     """Three requests must be under way at once for the first of them to be answered."""
-    together = threading.Barrier(3, timeout=5)
+    together = threading.Barrier(3, timeout=30)
     echo.reply = lambda prompt: (together.wait(), prompt.upper())[1]
     assert None not in endpoint(workers=3).ask(prompts(3))
 
@@ -78,7 +78,7 @@ def test_an_answer_that_is_no_completion_is_a_bad_one(endpoint, echo, faults):
 )
 def test_a_passing_fault_is_waited_out(fault, least_wait, endpoint, echo, faults, naps):
     echo.faults = [getattr(faults, fault)]
-    assert endpoint(timeout_s=0.3).ask(prompts(1)) == ["PROMPT A!"]
+    assert endpoint(timeout_s=1.0 if fault == "slow" else 30.0).ask(prompts(1)) == ["PROMPT A!"]
     assert max(naps) >= least_wait
 
 
@@ -91,7 +91,7 @@ def test_a_passing_fault_is_waited_out(fault, least_wait, endpoint, echo, faults
     ],
 )
 def test_a_lasting_fault_keeps_the_answers_before(fault, message, endpoint, echo, faults, naps):
-    asked = endpoint(workers=1, timeout_s=0.3)
+    asked = endpoint(workers=1, timeout_s=1.0 if fault == "slow" else 30.0)
     asked.ask(prompts(2))
     echo.faults = [getattr(faults, fault)] * 2
     with pytest.raises(ConnectionError, match=f"{message}.*Every answer received is kept"):
@@ -108,7 +108,7 @@ def test_nothing_that_was_sent_is_lost_when_another_request_fails(endpoint, echo
         refused.set()
 
     echo.faults = [refuse]
-    echo.reply = lambda prompt: (refused.wait(5), prompt.upper())[1]
+    echo.reply = lambda prompt: (refused.wait(30), prompt.upper())[1]
     with pytest.raises(ValueError, match="HTTP 400"):
         endpoint(workers=2).ask(prompts(10))
     n_kept = len(Journal(endpoint().journal.path))

@@ -1,6 +1,7 @@
 """The whole construction by its command, against both servers: what is written, what a kill leaves, what goes wrong."""
 
 import errno
+import inspect
 import json
 import signal
 import subprocess
@@ -10,10 +11,10 @@ import time
 import datasets
 import pytest
 
-from maskft.building import Journal
-from maskft.building.wiki import load_counter, open_journals
+from maskft.building import Endpoint, Journal, Wikipedia
+from maskft.building.wiki import Recipe, load_counter, open_journals
 from maskft.building.wikipedia import _plain
-from maskft.cli import main
+from maskft.cli import build_parser, main
 from maskft.data import load_corpus
 from maskft.runs import RunConfig
 from maskft.training import check_inputs
@@ -117,7 +118,7 @@ def killed_when(is_time, arguments):
     """Start a Python and kill it (SIGKILL) when `is_time` says so."""
     process = subprocess.Popen([sys.executable, *arguments])
     try:
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 200
         while not is_time() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)
         assert process.poll() is None and is_time(), "it ended before it could be killed"
@@ -135,7 +136,17 @@ for page in wiki.pages_of("2025 by month"):
 """
 
 
-def test_killed_in_the_middle_it_goes_on_from_there(command, wiki_server, model_server, tmp_path):
+# Words for tokens: a tokenizer would import torch, for longer than all the rest takes.
+BUILD = """
+import sys
+import maskft.building.wiki
+maskft.building.wiki.load_counter = lambda name: lambda text: len(text.split())
+from maskft.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_from_there(command, wiki_server, model_server, tmp_path, monkeypatch):
     """Killed twice: while the wiki is read, and while the model writes. Nothing answered is asked for again."""
     requests = tmp_path / "out" / "requests"
     wiki_server.delay = model_server.delay = 0.05  # that there is time to kill
@@ -149,13 +160,15 @@ def test_killed_in_the_middle_it_goes_on_from_there(command, wiki_server, model_
         path = requests / "answers.jsonl"
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
-    killed_when(lambda: answers_kept() >= 5, ["-m", "maskft.cli", *command("--workers", "1")])
+    words = command("--workers", "1", "--min-length", "28", "--max-length", "40")
+    killed_when(lambda: answers_kept() >= 5, ["-c", BUILD, *words])
     asked = [json.dumps(request, sort_keys=True) for request in wiki_server.requests]
     assert len(asked) - len(set(asked)) <= 1  # the one that was under way
     n_answers, n_asked, n_wiki = len(Journal(requests / "answers.jsonl")), len(model_server.requests), len(asked)
     assert n_asked - 1 <= n_answers <= n_asked < 12 and not (tmp_path / "out" / "documents.jsonl").exists()
 
-    assert main(command()) == 0
+    monkeypatch.setattr("maskft.building.wiki.load_counter", lambda name: lambda text: len(text.split()))
+    assert main(words) == 0
     assert len(wiki_server.requests) == n_wiki and len(model_server.requests) == n_asked + 12 - n_answers
     assert len(rows(tmp_path / "out" / "documents.jsonl")) == 4
 
@@ -234,6 +247,21 @@ def test_a_full_disk_at_the_end_loses_nothing(command, model_server, tmp_path, c
 def test_other_mistakes(more, expected, command, model_server, capsys):
     assert expected in mistake(command(*more), capsys)
     assert not model_server.requests
+
+
+def test_the_commands_defaults_are_the_papers_and_the_packages():
+    """The command spells them out, so that its help needs no heavy import."""
+    options = build_parser().parse_args(["build-wiki", "--output", "x"])
+    assert all(getattr(options, name) == value for name, value in vars(Recipe()).items())
+    assert (Recipe().category, str(Recipe().since), Recipe().min_length, Recipe().max_length) == (
+        "2025 by month", "2025-01-01", 110, 125,
+    )  # fmt: skip
+    wiki = inspect.signature(Wikipedia).parameters
+    assert (options.wiki, options.contact, options.pause) == tuple(
+        wiki[n].default for n in ("api", "contact", "pause_s")
+    )
+    endpoint = inspect.signature(Endpoint).parameters
+    assert all(getattr(options, n) == endpoint[n].default for n in ("token_limit", "workers", "attempts"))
 
 
 def test_a_date_that_is_none(command, capsys):
