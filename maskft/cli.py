@@ -1,4 +1,4 @@
-"""The ``maskft`` command: reproduce exhibits, see what is there, pretrain the tiny bases.
+"""The ``maskft`` command: reproduce exhibits, see what is there, build data sets, pretrain the tiny bases.
 
 Heavy imports wait until a command needs them, so that ``maskft --help`` and a misspelt option answer at once.
 """
@@ -8,12 +8,45 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import date
 
 
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="tiny", help="tiny, paper, or a scale file NAME.json (default: tiny)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 to N-1 (default: 1)")
     parser.add_argument("--world-seed", type=int, default=0, help="which synthetic world the documents come from (tiny)")
+
+
+def _add_build_wiki(build: argparse.ArgumentParser) -> None:
+    build.description = (
+        "Lead sections of recent articles, with paraphrases and questions that a model writes: the one that "
+        "OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY name. It can be stopped at any moment; the same command goes "
+        "on from there."
+    )
+    option = build.add_argument
+    option("--output", required=True, metavar="FOLDER", help="where the data set and its data card go")
+    option("--category", default="2025 by month", help="root of the category tree (default: %(default)s)")
+    option("--since", type=_day, default=date(2025, 1, 1), metavar="DATE", help="created then or later (%(default)s)")
+    option("--tokenizer", default="meta-llama/Llama-3.1-8B-Instruct", metavar="NAME",
+           help="counts tokens: a name of the hub, a folder, or tiny-ar (default: %(default)s)")  # fmt: skip
+    option("--min-length", type=int, default=110, metavar="N", help="fewest tokens of a lead section (%(default)s)")
+    option("--max-length", type=int, default=125, metavar="N", help="most tokens of a lead section (%(default)s)")
+    option("--depth", type=int, default=None, metavar="N", help="levels of subcategories (default: all)")
+    option("--limit", type=int, default=None, metavar="N", help="stop at the first N articles (default: all)")
+    option("--dry-run", action="store_true", help="find the articles, ask no model, write no data set")
+    option("--token-limit", type=int, default=None, metavar="N", help="most tokens to pay for, prompts included (none)")
+    option("--workers", type=int, default=4, metavar="N", help="prompts asked side by side (default: %(default)s)")
+    option("--attempts", type=int, default=3, metavar="N", help="how often to ask until an answer is good (%(default)s)")
+    option("--wiki", default="https://en.wikipedia.org/w/api.php", metavar="URL", help="its api.php (%(default)s)")
+    option("--contact", default="https://arxiv.org/abs/2510.09885", help="your address, for the wiki's operators")
+    option("--pause", type=float, default=1.0, metavar="S", help="seconds between requests to the wiki (%(default)s)")
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as 2025-01-31") from None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--questions", type=int, default=16, metavar="N", help="answered together (default: 16)")
     bench.add_argument("--new-tokens", type=int, default=128, metavar="N", help="of an answer (default: 128)")
     bench.add_argument("--output", default="bench_records", help="folder of the records (default: bench_records)")
+    _add_build_wiki(commands.add_parser("build-wiki", help="make a Wiki data set from recent articles, as the paper did"))
 
     pretrain = commands.add_parser("pretrain-tiny", help="make the tiny bases and their tokenizer again")
     pretrain.add_argument("bases", nargs="*", metavar="BASE", help="which bases (default: all, one after another)")
@@ -82,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"maskft: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("maskft: stopped; finished runs are kept, the same command goes on from there", file=sys.stderr)
+        print("maskft: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
         return 130
 
 
@@ -204,6 +238,35 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _build_wiki(options: argparse.Namespace) -> int:
+    try:
+        from .building import Endpoint, Wikipedia, build_wiki
+        from .building.wiki import Recipe, find_articles, open_journals
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"build-wiki needs {error.name}; run pip install 'maskft[building]'") from None
+
+    recipe = Recipe(
+        category=options.category, since=options.since, tokenizer=options.tokenizer, min_length=options.min_length,
+        max_length=options.max_length, depth=options.depth, limit=options.limit,
+    )  # fmt: skip
+    for name in ("workers", "attempts"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} {getattr(options, name)}: at least 1 is needed")
+    settings = {name: getattr(options, name) for name in ("token_limit", "workers", "attempts")}
+    if not options.dry_run:
+        Endpoint.check_environment()  # before anything is read or written
+    with open_journals(options.output) as (pages, answers):
+        wiki = Wikipedia(pages, api=options.wiki, contact=options.contact, pause_s=options.pause)
+        if options.dry_run:
+            articles, dropped = find_articles(recipe, wiki)
+            for reason, n in sorted(dropped.items()):
+                print(f"left out, {reason}: {n}")
+            print(f"{len(articles)} articles, for which a model would be asked {3 * len(articles)} times")
+        else:
+            build_wiki(recipe, wiki, Endpoint.from_environment(answers, **settings), options.output)
+    return 0
+
+
 def _pretrain_tiny(options: argparse.Namespace) -> int:
     from pathlib import Path
 
@@ -215,7 +278,17 @@ def _pretrain_tiny(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"reproduce": _reproduce, "train": _train, "status": _status, "check": _check, "plan": _plan, "overview": _overview, "bench": _bench, "pretrain-tiny": _pretrain_tiny}
+COMMANDS = {
+    "reproduce": _reproduce,
+    "train": _train,
+    "status": _status,
+    "check": _check,
+    "plan": _plan,
+    "overview": _overview,
+    "bench": _bench,
+    "build-wiki": _build_wiki,
+    "pretrain-tiny": _pretrain_tiny,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

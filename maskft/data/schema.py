@@ -14,7 +14,7 @@ from datasets import Dataset, Features, List, Value
 
 PARAPHRASES = ("none", "same_order", "permute_order")
 DATASETS = ("name_description", "biography", "wiki")
-SOURCES = ("original", "synthetic")
+SOURCES = ("original", "synthetic", "built")
 
 # In name_description a category is <type of the trained statement>_<direction>. The direction is forward when the
 # question asks for what the statement says last: n2d_forward asks for the description, d2n_forward for the name.

@@ -47,7 +47,8 @@ class RunConfig:
 
     Args:
         dataset: which documents and questions.
-        source: `synthetic` for the tiny world, `original` for the published data sets.
+        source: `synthetic` for the tiny world, `original` for the published data sets, `built` for the folder that
+            ``MASKFT_BUILT`` names.
         world_seed: which synthetic world.
         data_fingerprint: hash of the documents and questions, as the loader reports it.
         paraphrases: which rewordings are trained on beside the statements.
@@ -80,7 +81,7 @@ class RunConfig:
     """
 
     dataset: str = _one_of("name_description", "biography", "wiki")
-    source: str = _one_of("synthetic", "original")
+    source: str = _one_of("synthetic", "original", "built")
     world_seed: int = _whole(0, 0)
     data_fingerprint: str = _text()
     paraphrases: str = _one_of("none", "same_order", "permute_order", default="none")
