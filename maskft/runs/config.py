@@ -46,8 +46,8 @@ class RunConfig:
     not depend on the number of processes. The row "before fine-tuning" of a table is step 0 of a run.
 
     Args:
-        dataset: which documents and questions.
-        source: `synthetic` for the tiny world, `original` for the published data sets.
+        dataset: which documents and questions; `documents` are a reader's own (`maskft inject`).
+        source: `synthetic` for the tiny world, `original` for the published data sets, `own` for a reader's documents.
         world_seed: which synthetic world.
         data_fingerprint: hash of the documents and questions, as the loader reports it.
         paraphrases: which rewordings are trained on beside the statements.
@@ -79,8 +79,8 @@ class RunConfig:
         TypeError: a field without a default is missing.
     """
 
-    dataset: str = _one_of("name_description", "biography", "wiki")
-    source: str = _one_of("synthetic", "original")
+    dataset: str = _one_of("name_description", "biography", "wiki", "documents")
+    source: str = _one_of("synthetic", "original", "own")
     world_seed: int = _whole(0, 0)
     data_fingerprint: str = _text()
     paraphrases: str = _one_of("none", "same_order", "permute_order", default="none")
