@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from maskft.cli import main
-from maskft.injection import Request, command, inject, measure, read_questions, teach
+from maskft.injection import Request, check, command, inject, measure, read_questions, teach
 from maskft.injection.passages import Passage
 from maskft.injection.questions import Question
 from maskft.injection.report import learned_table, render
@@ -118,7 +118,7 @@ def test_teaching_stops_after_the_best_and_leaves_the_best_weights(monkeypatch):
     monkeypatch.setattr(teach, "mean_accuracy", lambda rows: next(given))
     many = config(eval_steps=tuple(range(0, 42, 2)), warmup_ratio=0.0)
     model, prompts = load_base("tiny-ar", method="masked_ar")
-    taught = teach.teach(model, prompts, passages(prompts), many, held_back=[Question("q", "a")], say=quiet)
+    taught = teach.teach(model, prompts, passages(prompts), many, held_back=[Question("Who?", "Ada")], say=quiet)
     assert (taught.best_step, taught.n_steps, len(taught.held_back)) == (4, 12, 6)
     other, _ = load_base("tiny-ar", method="masked_ar")
     teach.teach(other, prompts, passages(prompts), config(eval_steps=(0, 4), warmup_ratio=0.0), say=quiet)
@@ -312,6 +312,7 @@ BAD = {
     "absent": ({"ask": {"question": "Who is Cleo?", "answer": "a baker"}}, r"share no word with the documents: Who is Cleo\?"),
     "unknown": ({"ask": QUESTIONS[0] | {"document_id": "a.tx"}}, r"'a.tx' \(did you mean 'a.txt'\?\)"),
     "answer room": ({"max_new_tokens": 510}, r"and an answer of 510 tokens are longer than the model's context of 512"),
+    "short text": ({"general": "A"}, r"general.txt has no two tokens"),
     "general": ({"general_text": "none.txt"}, r"--general-text none.txt is missing or empty"),
     "method": ({"method": "dllm"}, r"method='dllm' is not one of masked_ar, ar"),
     "compare": ({"method": "ar", "compare_ar": True}, r"--compare-ar compares"),
@@ -337,13 +338,15 @@ def test_bad_input_is_told_before_anything_is_trained_or_written(name, material,
         material["questions"].write_text(json.dumps(changes.pop("ask")))
     if callable(changes.get("model")):
         changes["model"] = str(changes["model"](family, tmp_path / "model"))
+    if "general" in changes:
+        material["general_text"].write_text(changes.pop("general"))
     if name == "output":
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "file").touch()
     if name == "disk":
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     if name == "memory":
-        monkeypatch.setattr(command.os, "sysconf", lambda key: 1)
+        monkeypatch.setattr(check.os, "sysconf", lambda key: 1)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ValueError, match=expected):
         inject(Request(**material | changes), quiet)

@@ -160,7 +160,7 @@ def test_questions_have_a_direction_and_a_document_where_the_file_says_so(tmp_pa
     ("row", "expected"),
     [
         ({"question": "Who?"}, "line 1: answer is None; expected a text"),
-        ({"question": "", "answer": "x"}, "line 1: question is ''"),
+        ({"question": "", "answer": "x"}, "line 1: the question is empty"),
         ({"question": "Who?", "answer": "The."}, "line 1: the answer 'The.' has no word to score"),
         ({"question": "Who?", "answer": "x", "direction": "back"}, "direction='back' is not one of forward, backward, unknown"),
         ("no json", "line 1 is not JSON"),

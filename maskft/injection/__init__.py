@@ -1,7 +1,8 @@
 """Teach an instruct model documents of one's own by masked fine-tuning (Section 6), and report what it learned and forgot.
 
-``passages`` reads documents and cuts them, ``questions`` reads and checks what is asked, ``teach`` fine-tunes, ``measure``
-asks, ``report`` writes it down, and ``command`` is the order of it all: ``maskft inject``.
+``passages`` reads documents and cuts them, ``questions`` reads what is asked, ``check`` tells what is wrong before anything
+is trained, ``teach`` fine-tunes, ``measure`` tells what was forgotten, ``report`` writes it down, and ``command`` is the
+order of it all: ``maskft inject``.
 """
 
 from .command import Request, inject

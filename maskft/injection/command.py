@@ -6,7 +6,6 @@ from there after an interruption.
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -24,14 +23,13 @@ from ..models import base_folder, load_base, revision_of
 from ..prompts import Prompts
 from ..runs import RunConfig, write_atomically
 from ..runs.files import canonical, sha256_of
+from .check import Material, check_material, check_room
 from .measure import control_questions, general_texts, peak_memory_gib, perplexity, speaks_tiny
-from .passages import Cut, Passage, Reading, cut, read_documents
-from .questions import Question, check_questions, hold_back, read_questions
+from .passages import read_documents
+from .questions import Question, read_questions
 from .report import write_report
 from .teach import METHODS, add_lora, ask, default_epochs, default_learning_rate, evaluation_steps, teach
 
-PASSAGE_TOKENS = 128  # the paper's Wiki articles have up to 125 (Appendix A.3)
-SPARE_BYTES = 64 * 2**20  # of the disk, for tokenizer and report
 # The tiny models have no chat template of their own. The space is what their tokenizer puts before a first word.
 TINY_CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n "
@@ -97,29 +95,6 @@ class Request:
                 raise ValueError(f"{name}={value} must be at least 1")
 
 
-@dataclass(frozen=True)
-class Material:
-    """All that is taught and asked, checked.
-
-    Attributes:
-        reading: The documents.
-        cut: Their passages.
-        held_back: Questions that choose the checkpoint.
-        asked: Questions that tell what was learned.
-        general: What perplexity is measured on: a description, and texts.
-        control: What should not be forgotten: a description, and questions.
-        notes: What the reader should know.
-    """
-
-    reading: Reading
-    cut: Cut
-    held_back: list[Question]
-    asked: list[Question]
-    general: tuple[str, list[str]]
-    control: tuple[str, list[Question]]
-    notes: list[str]
-
-
 def inject(request: Request, say: Callable[[str], None] = print) -> Path:
     """Teach a model documents, and write model, model card and report into ``request.output``.
 
@@ -143,13 +118,18 @@ def inject(request: Request, say: Callable[[str], None] = print) -> Path:
     given = request.questions
     questions = read_questions(given) if isinstance(given, (str, Path)) else list(given or [])
     model, prompts = _load(request.model, request.method)
-    material = _check_material(request, reading, questions, model, prompts)
+    material = check_material(
+        reading, questions, model.config.max_position_embeddings, prompts,
+        methods={request.method, *(["ar"] if request.compare_ar else [])}, passage_tokens=request.passage_tokens,
+        max_new_tokens=request.max_new_tokens, held_back_share=request.held_back_share, seed=request.seed, language=request.language,
+        general=general_texts(prompts, request.general_text), control=control_questions(prompts, request.control_questions),
+    )  # fmt: skip
     config = _config(request, request.method, material, model)
     # An arm is one way to teach; the last one is the result.
     configs = [config]
     if request.compare_ar:
         configs.insert(0, _config(replace(request, max_steps=config.total_steps), "ar", material, model))
-    _check_room(output, model, request)
+    check_room(output, model, request.lora_rank)
     _say_plan(say, request, material, model, configs)
 
     work = output.parent / f".{output.name}.partial"
@@ -188,46 +168,6 @@ def _load(name: str, method: str) -> tuple[PreTrainedModel, Prompts]:
     return model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")), prompts
 
 
-def _check_material(request: Request, reading: Reading, questions: list[Question], model, prompts: Prompts) -> Material:
-    context = model.config.max_position_embeddings
-    taught = {request.method, *(["ar"] if request.compare_ar else [])}
-    longest = min(longest_passage(prompts, method, context) for method in taught)
-    budget = request.passage_tokens or max(1, min(PASSAGE_TOKENS, longest))
-    found = cut(reading.documents, lambda text: len(prompts.encode(text)), budget=budget, longest=longest, language=request.language)
-    _check_control_tokens(found.passages, prompts)
-    notes = [*reading.notes, *check_questions(questions, reading.documents)]
-    held_back, asked = hold_back(questions, request.held_back_share, request.seed)
-    if not questions:
-        notes.append("no questions were given: every step is made, and what was learned is not measured")
-    elif not held_back:
-        notes.append("too few questions to hold some back: every step is made, and the last weights are kept")
-    general = general_texts(prompts, request.general_text)
-    control = control_questions(prompts, request.control_questions)
-    for question in [*questions, *control[1]]:
-        if len(prompts.question(question.question)) + request.max_new_tokens > context:
-            raise ValueError(
-                f"the question {question.question[:60]!r} and an answer of {request.max_new_tokens} tokens are longer than "
-                f"the model's context of {context}; shorten it, or lower --max-new-tokens"
-            )
-    return Material(reading, found, held_back, asked, general, control, notes)
-
-
-def longest_passage(prompts: Prompts, method: str, context: int) -> int:
-    """Tokens of the longest passage that a model with this context can be taught; masked AR has it twice (Figure 3)."""
-    if method == "ar":
-        return context - len(prompts.document([]))
-    return (context - sum(map(len, prompts.demask([], [])))) // 2
-
-
-def _check_control_tokens(passages: Sequence[Passage], prompts: Prompts) -> None:
-    """Refuse passages that would end a turn or be read as a mask."""
-    special = set(prompts.tokenizer.all_special_ids) | {prompts.ids.mask, prompts.ids.pad, prompts.ids.end, *prompts.ids.stop}
-    for passage in passages:
-        if found := special.intersection(prompts.encode(passage.text)):
-            tokens = ", ".join(prompts.tokenizer.convert_ids_to_tokens(sorted(found)))
-            raise ValueError(f"{passage.document_id} holds the control token(s) {tokens} of this model; write them another way")
-
-
 def _config(request: Request, method: str, material: Material, model) -> RunConfig:
     size, n_passages = sum(p.numel() for p in model.parameters()), len(material.cut.passages)
     steps = request.max_steps or default_epochs(method, size) * -(-n_passages // request.train_batch_size)
@@ -250,31 +190,6 @@ def _key(request: Request, config: RunConfig, material: Material) -> str:
     asked = [[asdict(q) for q in questions] for questions in (material.asked, material.control[1])]
     model = [config.base, config.base_revision, config.precision, config.max_new_tokens, request.lora_rank]
     return sha256_of(canonical([model, asked, material.general[1]]))[:8]
-
-
-def _check_room(output: Path, model, request: Request) -> None:
-    """Refuse what would run out of disk or memory."""
-    parent = next(folder for folder in output.parents if folder.exists())
-    if not os.access(parent, os.W_OK):
-        raise ValueError(f"{parent} cannot be written to; name another --output")
-    n_all = sum(p.numel() for p in model.parameters())
-    # An adapter of rank r has r numbers for each row and column of a matrix.
-    n_trained = n_all if request.lora_rank is None else sum(request.lora_rank * sum(p.shape) for p in model.parameters() if p.ndim > 1)
-    needed, free = 4 * n_trained + SPARE_BYTES, shutil.disk_usage(parent).free
-    if free < needed:
-        raise ValueError(
-            f"{parent} has {free / 2**30:.2f} GiB free, the result takes {needed / 2**30:.2f} GiB; make room"
-            f"{', name another --output' if request.lora_rank else ', name another --output or use --lora'}"
-        )
-    # float32 weights, and for what is trained its gradient and two moments (Appendix A.4: float32 master weights).
-    needed = 4 * n_all + 12 * n_trained
-    on_gpu = model.device.type == "cuda"
-    total = torch.cuda.mem_get_info()[1] if on_gpu else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if total < needed:
-        raise ValueError(
-            f"training needs more than {needed / 2**30:.1f} GiB of memory, {'the GPU' if on_gpu else 'this machine'} has "
-            f"{total / 2**30:.1f}; {'lower the rank of --lora' if request.lora_rank else 'use --lora'} or a smaller model"
-        )
 
 
 def _say_plan(say: Callable[[str], None], request: Request, material: Material, model, configs: list[RunConfig]) -> None:
@@ -336,7 +251,7 @@ def _result(request: Request, material: Material, before: dict, arms: list[dict]
     """Everything that the report says (``report.json``)."""
     cut_ = material.cut
     return {
-        "model": request.model, "method": request.method, "lora_rank": request.lora_rank, "mask_token": mask,
+        "model": base.name if isinstance(base := base_folder(request.model), Path) else base, "method": request.method, "lora_rank": request.lora_rank, "mask_token": mask,
         "documents": len(material.reading.documents), "passages": len(cut_.passages),
         "passage_tokens": sum(p.n_tokens for p in cut_.passages), "n_cut": cut_.n_cut, "too_long": cut_.too_long,
         "duplicates": cut_.duplicates, "notes": material.notes,

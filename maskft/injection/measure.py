@@ -78,14 +78,8 @@ def windows(prompts: Prompts, texts: Sequence[str], length: int) -> list[list[in
 
 @torch.no_grad()
 def perplexity(model, prompts: Prompts, texts: Sequence[str], config: RunConfig) -> float:
-    """Perplexity a token of texts in the pre-training format, end of document included; windows of 256 tokens.
-
-    Raises:
-        ValueError: If the texts hold no two tokens.
-    """
+    """Perplexity a token of texts in the pre-training format, end of document included; windows of 256 tokens."""
     rows = windows(prompts, texts, min(WINDOW, model.config.max_position_embeddings - 8))
-    if not rows:
-        raise ValueError("the general text has no two tokens; give a longer one")
     collate, wrapped = ARCollator(prompts), SupervisedLogits(model.eval())
     total, n_targets = 0.0, 0
     for start in range(0, len(rows), 16):

@@ -34,12 +34,23 @@ class Question:
         direction: ``forward`` where the answer comes after what is asked with in the document, ``backward`` where it comes
             before, ``unknown`` if nobody said.
         document_id: Which document tells; empty if nobody said.
+
+    Raises:
+        ValueError: If a text is empty, the answer has no word to score, or the direction is none of the three.
     """
 
     question: str
     answer: str
     direction: str = "unknown"
     document_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise ValueError("the question is empty; ask something")
+        if not RELEASE_TOKENIZER.tokenize(self.answer):
+            raise ValueError(f"the answer {self.answer!r} has no word to score; name something")
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"direction={self.direction!r} is not one of {', '.join(DIRECTIONS)}")
 
 
 def read_questions(file: str | Path) -> list[Question]:
@@ -55,15 +66,13 @@ def read_questions(file: str | Path) -> list[Question]:
     for number, row in read_rows(path):
         where = f"{path}, line {number}"
         for name in ("question", "answer"):
-            if not isinstance(row.get(name), str) or not row[name].strip():
+            if not isinstance(row.get(name), str):
                 raise ValueError(f"{where}: {name} is {row.get(name)!r}; expected a text")
-        direction = row.get("direction") or "unknown"
-        if direction not in DIRECTIONS:
-            raise ValueError(f"{where}: direction={direction!r} is not one of {', '.join(DIRECTIONS)}")
-        if not RELEASE_TOKENIZER.tokenize(row["answer"]):
-            raise ValueError(f"{where}: the answer {row['answer']!r} has no word to score; name something")
-        document_id = row.get("document_id")
-        questions.append(Question(row["question"].strip(), row["answer"].strip(), direction, "" if document_id is None else str(document_id)))
+        document_id = "" if row.get("document_id") is None else str(row["document_id"])
+        try:
+            questions.append(Question(row["question"].strip(), row["answer"].strip(), str(row.get("direction") or "unknown"), document_id))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
     if not questions:
         raise ValueError(f"{path} holds no question; expected JSON lines with question and answer")
     return questions
