@@ -1,4 +1,4 @@
-"""The ``maskft`` command: reproduce exhibits, see what is there, build data sets, pretrain the tiny bases.
+"""The ``maskft`` command: reproduce exhibits, see what is there, build data sets, teach documents, pretrain bases.
 
 Heavy imports wait until a command needs them, so that ``maskft --help`` and a misspelt option answer at once.
 """
@@ -98,6 +98,26 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--new-tokens", type=int, default=128, metavar="N", help="of an answer (default: 128)")
     bench.add_argument("--output", default="bench_records", help="folder of the records (default: bench_records)")
     _add_build_wiki(commands.add_parser("build-wiki", help="make a Wiki data set from recent articles, as the paper did"))
+    inject = commands.add_parser("inject", help="teach an instruct model documents of your own, and report what it learned")
+    inject.add_argument("--model", required=True, metavar="NAME", help="a shipped base, a folder, or a repository of the hub")
+    inject.add_argument("--documents", required=True, metavar="FOLDER", help=".txt, .md and .jsonl files, or the name of a data set")
+    inject.add_argument("--output", required=True, metavar="FOLDER", help="new folder for model, card and report")
+    inject.add_argument("--questions", metavar="FILE", help="JSON lines: question, answer, and where known direction, document_id")
+    inject.add_argument("--method", default="masked_ar", help="masked_ar or ar (default: masked_ar)")
+    inject.add_argument("--lora", type=int, dest="lora_rank", nargs="?", const=64, metavar="RANK", help="train an adapter (rank 64) instead of all weights")
+    inject.add_argument("--compare-ar", action="store_true", help="also fine-tune plainly with as many steps, and compare")
+    inject.add_argument("--learning-rate", type=float, metavar="X", help="(default: from the study's sweeps, by size)")
+    inject.add_argument("--max-steps", type=int, metavar="N", help="optimizer steps at most (default: the study's epochs, by size)")
+    inject.add_argument("--train-batch-size", type=int, default=64, metavar="N", help="passages of a step (default: 64)")
+    inject.add_argument("--per-device-train-batch-size", type=int, default=16, metavar="N", help="of them at once (default: 16)")
+    inject.add_argument("--passage-tokens", type=int, metavar="N", help="longest passage (default: 128, or what the context allows)")
+    inject.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest answer (default: 128)")
+    inject.add_argument("--held-back-share", type=float, default=0.25, metavar="X", help="of the questions, to stop early by (default: 0.25)")
+    inject.add_argument("--general-text", metavar="FILE", help="text that perplexity is measured on (default: a shipped one)")
+    inject.add_argument("--control-questions", metavar="FILE", help="questions that it should still answer (default: shipped ones)")
+    inject.add_argument("--text-column", default="text", metavar="NAME", help="of .jsonl files and data sets (default: text)")
+    inject.add_argument("--language", default="en", metavar="CODE", help="of the sentences, ISO 639-1 (default: en)")
+    inject.add_argument("--seed", type=int, default=0)
 
     pretrain = commands.add_parser("pretrain-tiny", help="make the tiny bases and their tokenizer again")
     pretrain.add_argument("bases", nargs="*", metavar="BASE", help="which bases (default: all, one after another)")
@@ -267,6 +287,16 @@ def _build_wiki(options: argparse.Namespace) -> int:
     return 0
 
 
+def _inject(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    from .injection import Request, inject
+
+    values = {name: value for name, value in vars(options).items() if name != "command"}
+    inject(Request(**values), say=partial(print, flush=True))
+    return 0
+
+
 def _pretrain_tiny(options: argparse.Namespace) -> int:
     from pathlib import Path
 
@@ -287,6 +317,7 @@ COMMANDS = {
     "overview": _overview,
     "bench": _bench,
     "build-wiki": _build_wiki,
+    "inject": _inject,
     "pretrain-tiny": _pretrain_tiny,
 }
 

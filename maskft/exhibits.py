@@ -190,6 +190,7 @@ EXHIBITS: dict[str, Runs] = {
     "method_from_scratch": _no_runs,
     "explore_generations": table3_runs,
     "mixed_precision": mixed_precision_runs,
+    "your_own_documents": _no_runs,
     "claims": _all_runs,
 }
 

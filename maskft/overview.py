@@ -89,6 +89,7 @@ ROWS = {
     "claims": Row("all of them", "the paper's claims, judged"),
     "method_from_scratch": Row("–", "the method, built in short cells on one sentence"),
     "explore_generations": Row("–", "browse answers, watch the dLLM unmask, ask your own question"),
+    "your_own_documents": Row("–", "teach a model your own documents, step by step"),
 }  # fmt: skip
 
 

@@ -46,9 +46,9 @@ class RunConfig:
     not depend on the number of processes. The row "before fine-tuning" of a table is step 0 of a run.
 
     Args:
-        dataset: which documents and questions.
+        dataset: which documents and questions; `documents` are a reader's own (`maskft inject`).
         source: `synthetic` for the tiny world, `original` for the published data sets, `built` for the folder that
-            ``MASKFT_BUILT`` names.
+            ``MASKFT_BUILT`` names, `own` for a reader's documents.
         world_seed: which synthetic world.
         data_fingerprint: hash of the documents and questions, as the loader reports it.
         paraphrases: which rewordings are trained on beside the statements.
@@ -80,8 +80,8 @@ class RunConfig:
         TypeError: a field without a default is missing.
     """
 
-    dataset: str = _one_of("name_description", "biography", "wiki")
-    source: str = _one_of("synthetic", "original", "built")
+    dataset: str = _one_of("name_description", "biography", "wiki", "documents")
+    source: str = _one_of("synthetic", "original", "built", "own")
     world_seed: int = _whole(0, 0)
     data_fingerprint: str = _text()
     paraphrases: str = _one_of("none", "same_order", "permute_order", default="none")
