@@ -189,12 +189,13 @@ class _Crew:
         had = [worker for worker in self.ended if worker.last_run == config.run_id]
         bad = [worker for worker in self.ended if worker.process.returncode != 0]
         return "\n".join(
-            f"{worker.log} (the worker {_how_it_ended(worker.process.returncode)}):\n{tail(worker.log)}"
+            f"{worker.log} (the worker {how_it_ended(worker.process.returncode)}):\n{tail(worker.log)}"
             for worker in had or bad or self.ended
         )
 
 
-def _how_it_ended(code: int) -> str:
+def how_it_ended(code: int) -> str:
+    """An exit code in words."""
     # A shell, and accelerate, report a death by signal n as 128 + n.
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return f"ended with code {code}: killed, as the system does when memory runs out"

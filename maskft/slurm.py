@@ -32,7 +32,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from maskft.launch import GRACE_S, POLL_S, TRAINING_MODULE, LaunchError, signal_group, tail
+from maskft.launch import GRACE_S, POLL_S, TRAINING_MODULE, LaunchError, how_it_ended, signal_group, tail
 from maskft.launcher import Launcher, Machine
 from maskft.progress import _Progress
 from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
@@ -77,11 +77,7 @@ class TrainingJob:
     grace_s: float = GRACE_S  # for the training to save its state
 
     def __call__(self) -> None:
-        """Train the run.
-
-        Raises:
-            RuntimeError: the training ended with an error.
-        """
+        """Train the run. The process ends with code 1 if that failed."""
         import submitit
 
         job = submitit.JobEnvironment()
@@ -125,7 +121,9 @@ class TrainingJob:
                 signal.raise_signal(getattr(signal, f"SIG{job.USR_SIG}"))
             sys.exit(128 + signal.SIGTERM)
         if code:
-            raise RuntimeError(f"{config.run_id}: training ended with code {code}")
+            # Not by an error, of which submitit would print where it passed through itself, after the training's own words.
+            print(f"{config.run_id}: the training {how_it_ended(code)}", flush=True)
+            sys.exit(1)
 
     def checkpoint(self) -> Any:
         """End the training, which saves its state, and return what is to run when the job's turn comes again."""
@@ -322,7 +320,7 @@ def jobs_of(configs: Iterable[RunConfig], store: RunStore) -> dict[RunConfig, Jo
     for config, note in notes.items():
         job_id = note["job_id"]
         if note["cluster"] == "slurm":
-            word = states.get(job_id) or _how_it_ended(job_id)
+            word = states.get(job_id) or _last_word(job_id)
         else:
             word = "RUNNING" if _is_alive(int(job_id)) else "FAILED"
         jobs[config] = Job(job_id, _state(word), Path(note["log"]), word)
@@ -355,7 +353,7 @@ def _squeue(job_ids: Sequence[str]) -> dict[str, str]:
     return dict(line.split()[:2] for line in listed.splitlines())
 
 
-def _how_it_ended(job_id: str) -> str:
+def _last_word(job_id: str) -> str:
     """Slurm's word for how a job ended, from its memory or its accounts; empty if it has neither."""
     asked = (
         (["scontrol", "show", "job", "--oneliner", job_id], "JobState="),
