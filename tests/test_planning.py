@@ -47,8 +47,10 @@ from maskft.planning.shapes import (
 from maskft.planning.show import show_plan
 from maskft.planning.time import (
     against_records,
+    answered_tokens,
     evaluation_seconds,
     fit_core_rates,
+    quickest,
     read_records,
     seconds_on_gpus,
     step_seconds,
@@ -310,31 +312,58 @@ def test_a_collective_over_nodes_is_no_faster_than_the_network():
     assert link_speed(GPUS["H200"], 8) == LINK_SHARE * 450e9 and link_speed(GPUS["H200"], 16) == LINK_SHARE * 400e9
 
 
-def test_planned_times_of_the_tiny_scale_are_near_those_of_committed_records():
-    """Three rates for all records. A run that shared its core with other work took several times what it takes alone; so
-    the middle run is held to 0.75 to 1.35 times the plan, and nine of ten to 0.5 to 2 times.
+def test_planned_times_are_within_a_fifth_of_those_of_runs_that_had_a_core_for_themselves():
+    """Three rates for all. Others on its core can only make a run longer, so the quickest of each arm had it for itself, or
+    nearly: every one is within 20 % of the model, and no run is quicker than the model by more.
     """
     records = read_records(TINY.records)
     rates = fit_core_rates(records)
-    found = against_records(records, rates)
-    assert len(found) == len(list(TINY.records.glob("*.jsonl"))) == rates.n_records > 0
-    ratio = found.measured / found.short
-    assert 0.75 < ratio.median() < 1.35 and ratio.between(0.5, 2).mean() > 0.9
+    found = against_records(quickest(records), rates)
+    assert len(found) == rates.n_records >= 18
+    assert (found.measured / found.planned).between(0.8, 1.2).all()
+    everything = against_records(records, rates)
+    assert len(everything) == len(list(TINY.records.glob("*.jsonl")))
+    assert (everything.measured / everything.planned).min() > 0.8
+
+
+def test_an_arm_that_the_fit_has_not_seen_is_planned_within_a_quarter():
+    """Each data set's runs from the rates of the other two; half of the arms are within a tenth."""
+    records, ratios = quickest(read_records(TINY.records)), []
+    for dataset in ("name_description", "biography", "wiki"):
+        rates = fit_core_rates([record for record in records if record[0].dataset != dataset])
+        found = against_records([record for record in records if record[0].dataset == dataset], rates)
+        ratios += list(found.measured / found.planned)
+    print(sorted(ratios))
+    assert all(0.75 < ratio < 1.25 for ratio in ratios)
 
 
 def test_rates_are_found_again_from_times_that_follow_them():
-    """Times made of 50, 20 and 80 x 10^9 operations a second give these rates back."""
+    """Times of 50 x 10^9 operations a second in training, 80 in a dLLM's answers, and a microsecond for each token of a cache: 20
+    new tokens attend to 20 prompts and 200 of their own. A second record of each that took thrice as long changes nothing.
+    """
     runs = [make_run(TINY, m, d, "none") for m in METHODS for d in ("name_description", "biography", "wiki")]
     records = []
     for run in runs:
         work = work_of(run)
-        wall = work.train_flops / 50e9 + work.eval_flops[0] / (80e9 if run.method == "dllm" else 20e9)
-        records.append((run, {"wall_time_s": wall, "device": "a core"}))
+        attended = len(run.eval_steps) * work.lengths.n_questions * (20 * work.lengths.prompt + 200)
+        wall = work.train_flops / 50e9 + (work.eval_flops[0] / 80e9 if run.method == "dllm" else attended * 1e-6)
+        records += [(run, {"wall_time_s": n * wall, "device": "a core", "answer_tokens": 20}) for n in (3, 1)]
     rates = fit_core_rates(records)
-    assert [rates.gflops(kind) for kind in ("training", "cached", "diffusion")] == pytest.approx([50, 20, 80])
+    assert rates.n_records == 9
+    assert (1e-9 / rates.training, 1e6 * rates.cached, 1e-9 / rates.diffusion) == pytest.approx((50, 1, 80))
     for too_few in ([], [r for r in records if r[0].method != "dllm"]):
         with pytest.raises(ValueError, match="maskft reproduce table3"):
             fit_core_rates(too_few)
+
+
+def test_answers_of_a_record_are_as_long_as_their_batch_or_their_blocks():
+    """5 tokens and the end, 1 and the end, 2 and the end. In batches of 2 the longest are 6 and 3: 4.5 in the mean; in blocks of
+    4 they are 8, 4 and 4 long: 16/3.
+    """
+    rows = [{"kind": "generation", "step": 0, "generation": text} for text in ("Ada Birch, a ranger", "Ada", "Ada.")]
+    ar, dllm = (replace(make_run(TINY, m, "wiki", "none"), eval_batch_size=2) for m in ("ar", "dllm"))
+    assert answered_tokens(ar, rows) == 4.5 and answered_tokens(dllm, rows) == pytest.approx(16 / 3)
+    assert answered_tokens(ar, [{"kind": "metric"}]) == 20
 
 
 # --- plans
