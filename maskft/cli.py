@@ -49,6 +49,15 @@ def _day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as 2025-01-31") from None
 
 
+def _add_launch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=None, help="training processes side by side (default: as many as fit)")
+    parser.add_argument("--executor", default="local", help="local: processes on this machine (default); slurm: a job for each run")
+    parser.add_argument(
+        "--slurm", action="append", default=[], metavar="KEY=VALUE",
+        help="setting of the jobs, for example partition=gpu or timeout_min=600; more in the file that MASKFT_SLURM names",
+    )  # fmt: skip
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="maskft", description="Masked fine-tuning: the reproducible companion.")
@@ -57,17 +66,18 @@ def build_parser() -> argparse.ArgumentParser:
     reproduce = commands.add_parser("reproduce", help="train what is missing and build tables and figures")
     reproduce.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(reproduce)
-    reproduce.add_argument("--workers", type=int, default=None, help="training processes side by side (default: cores)")
+    _add_launch_options(reproduce)
     reproduce.add_argument("--from-records", action="store_true", help="redraw from the committed records, train nothing")
 
     train = commands.add_parser("train", help="train the runs of an exhibit, build nothing")
     train.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(train)
-    train.add_argument("--workers", type=int, default=None, help="training processes side by side (default: cores)")
+    _add_launch_options(train)
 
-    status = commands.add_parser("status", help="which runs of an exhibit are there")
-    status.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
+    status = commands.add_parser("status", help="which runs of an exhibit are done, running, queued or failed")
+    status.add_argument("exhibits", nargs="*", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(status)
+    status.add_argument("--log", default=None, metavar="RUN", help="show the end of what this run printed")
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
 
     check = commands.add_parser("check", help="whether models, data and disk are there for what is to be trained")
@@ -136,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"maskft: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("maskft: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        print("maskft: stopped; what is finished is kept, jobs of a cluster go on, and so does the same command", file=sys.stderr)
         return 130
 
 
@@ -164,20 +174,30 @@ def _runs(options: argparse.Namespace):
     return scale, list(dict.fromkeys(runs))
 
 
+def _launch_options(options: argparse.Namespace) -> dict:
+    return {"workers": options.workers, "executor": options.executor, "slurm": options.slurm}
+
+
 def _reproduce(options: argparse.Namespace) -> int:
+    from .launch import LaunchError
     from .notebooks import NOTEBOOKS, run_notebook
     from .scales import REPOSITORY, get_scale
-    from .study import ensure
+    from .study import ensure, is_ready
 
     exhibits = _exhibits(options)
     if unknown := [exhibit for exhibit in exhibits if not (NOTEBOOKS / f"{exhibit}.py").is_file()]:
         known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.py")))
         raise ValueError(f"no notebook makes {', '.join(unknown)}; there are {known}")
-    scale = get_scale(options.scale)
+    scale, not_made = get_scale(options.scale), []
     if not options.from_records:
         # Trained here, where a terminal shows the bar; the notebooks then find everything there.
         scale, runs = _runs(options)
-        ensure(scale, runs, workers=options.workers)
+        try:
+            ensure(scale, runs, **_launch_options(options))
+        except LaunchError as error:
+            print(f"maskft: {error}", file=sys.stderr)
+            ready = {exhibit: is_ready(exhibit, scale, _seeds(options), options.world_seed) for exhibit in exhibits}
+            not_made = [exhibit for exhibit in exhibits if not ready[exhibit]]
     parameters = {
         # A file by its whole path: the notebook runs in a folder of its own.
         "scale": os.path.abspath(options.scale) if options.scale.endswith(".json") else scale.name,
@@ -186,10 +206,14 @@ def _reproduce(options: argparse.Namespace) -> int:
         "from_records": options.from_records,
     }
     for exhibit in exhibits:
-        print(f"notebook {exhibit}", flush=True)
-        target = None if scale.output == REPOSITORY else scale.output / "notebooks"
-        print(f"  {run_notebook(exhibit, parameters, target_folder=target)}", flush=True)
+        if exhibit not in not_made:
+            print(f"notebook {exhibit}", flush=True)
+            target = None if scale.output == REPOSITORY else scale.output / "notebooks"
+            print(f"  {run_notebook(exhibit, parameters, target_folder=target)}", flush=True)
     print(f"tables in {scale.tables}\nfigures in {scale.figures}")
+    if not_made:
+        print(f"maskft: not made, for want of failed runs: {', '.join(not_made)}; the same command tries them again", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -197,19 +221,25 @@ def _train(options: argparse.Namespace) -> int:
     from .study import ensure
 
     scale, runs = _runs(options)
-    ensure(scale, runs, workers=options.workers)
+    ensure(scale, runs, **_launch_options(options), wait=False)
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
-    from .launch import status
     from .runs import RunStore
+    from .scales import get_scale
+    from .status import show_log, show_status, status
 
+    if options.log is not None:
+        print(show_log(options.log, RunStore(get_scale(options.scale).store)))
+        return 0
+    if not options.exhibits:
+        raise ValueError("name an exhibit, for example table3, or give --log RUN")
     scale, runs = _runs(options)
     if options.json:
         print("\n".join(json.dumps(run.to_dict()) for run in runs))
     else:
-        print(status(runs, RunStore(scale.store)).to_string(index=False))
+        print(show_status(status(runs, RunStore(scale.store))))
     return 0
 
 

@@ -1,9 +1,10 @@
-"""Train the runs that are missing: worker processes here, or accelerate across GPUs; then say what failed.
+"""Train the runs that are missing in worker processes on this machine; then say what failed.
 
 There is no scheduler. Every worker gets the same list, longest run first, and takes whatever is free by the run's lock
-(`RunStore.claim`); several `ensure` calls, from several notebooks, share the work in the same way. One worker trains
-many runs, so that start-up is paid once. This file knows nothing of models: it starts `python -m maskft.training --store DIR
---configs FILE`, where FILE has one `RunConfig` a line, and reads the notes that `RunStore` describes.
+(`RunStore.claim`); several `ensure` calls, from several notebooks or users, share the work in the same way. One worker
+trains many runs, so that start-up is paid once; where a worker dies, another takes its place. This file knows nothing of
+models: it starts `python -m maskft.training --store DIR --configs FILE`, where FILE has one `RunConfig` a line, and reads
+the notes that `RunStore` describes. A cluster's machines are `slurm`'s.
 """
 
 import json
@@ -11,7 +12,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
-
+from maskft.launcher import Launcher, available_cores, side_by_side
 from maskft.progress import _Progress
-from maskft.runs import RunConfig, RunStore, write_atomically
+from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
+
+__all__ = ["LaunchError", "Launcher", "available_cores", "ensure", "tail"]
 
 TRAINING_MODULE = "maskft.training"
 POLL_S = 0.2  # how often workers are looked at
@@ -31,79 +32,15 @@ GRACE_S = 20.0  # how long a worker may take to end after SIGTERM
 
 
 class LaunchError(RuntimeError):
-    """Runs are still missing after every worker ended; the message has their logs and the commands to repeat them."""
+    """Runs are still missing after every worker ended; the message has their logs and the commands to repeat them.
 
-
-@dataclass(frozen=True)
-class Launcher:
-    """How a training process is started.
-
-    Args:
-        kind: `cpu` and `gpu` go through `accelerate launch`; `plain` is `python -m`, for one process.
-        config_file: accelerate's own settings; None for its defaults.
-        num_processes: processes of one run.
-        options: further options of the training module: how a run is computed, never what (`training.Execution`).
-
-    Raises:
-        ValueError: an unknown kind, or more processes than the kind can have.
+    Attributes:
+        failed: the runs.
     """
 
-    kind: str = "cpu"
-    config_file: Path | None = None
-    num_processes: int = 1
-    options: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("cpu", "gpu", "plain"):
-            raise ValueError(f"kind={self.kind!r} is not one of cpu, gpu, plain")
-        if self.num_processes < 1 or (self.kind != "gpu" and self.num_processes > 1):
-            raise ValueError(f"num_processes={self.num_processes} with kind={self.kind!r}: use 1, or kind='gpu'")
-
-    def command(self, module: str, arguments: Sequence[str]) -> list[str]:
-        """The command line that runs `module` with `arguments`, and the launcher's own `options`."""
-        arguments = [*arguments, *self.options]
-        if self.kind == "plain":
-            return [sys.executable, "-m", module, *arguments]
-        # By this interpreter, not by the `accelerate` on PATH, which may belong to another environment.
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(self.num_processes)]
-        if self.config_file is not None:
-            command += ["--config_file", str(self.config_file)]
-        else:
-            # Without these, accelerate warns of each value it assumes. Precision is RunConfig's, set by training.
-            command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-            if self.num_processes > 1:
-                command.append("--multi_gpu")
-        if self.kind == "cpu":
-            command.append("--cpu")
-        return [*command, "-m", module, *arguments]
-
-
-def available_cores() -> int:
-    """Cores this process may use: its affinity, or the quota of its control group where that is less."""
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    root = Path("/sys/fs/cgroup")
-    with suppress(OSError, ValueError, ZeroDivisionError):
-        if (root / "cpu.max").exists():
-            quota, period = (root / "cpu.max").read_text().split()
-        else:
-            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        if float(quota) > 0:  # "max" and -1 mean no limit
-            n_cores = min(n_cores, max(1, int(float(quota) / float(period))))
-    return n_cores
-
-
-def status(configs: Iterable[RunConfig], store: RunStore) -> pd.DataFrame:
-    """One row for each run: `run_id`, and `status`: have, running, failed or missing."""
-    rows = []
-    for config in dict.fromkeys(configs):
-        if store.is_finished(config):
-            state = "have"
-        elif store.is_running(config):
-            state = "running"
-        else:
-            state = "failed" if store.failure_path(config).exists() else "missing"
-        rows.append((config.run_id, state))
-    return pd.DataFrame(rows, columns=["run_id", "status"])
+    def __init__(self, message: str, failed: Iterable[RunConfig] = ()) -> None:
+        super().__init__(message)
+        self.failed = tuple(failed)
 
 
 def ensure(
@@ -122,126 +59,158 @@ def ensure(
         configs: the runs that are needed.
         store: where they are looked for and written.
         scale_launcher: how one training process is started.
-        workers: training processes side by side; by default one for each core (for `gpu`: one), and never more than
-            there are missing runs.
+        workers: training processes side by side; None for as many as `launcher.side_by_side` has room for.
         progress: show a bar with the time left, or a line now and then where the output is no terminal.
         cost: expected cost of a run, in any unit; orders the runs and scales the progress.
         module: the training module.
 
     Raises:
         LaunchError: runs failed. The others are finished.
-        ValueError: `workers` is below 1, or above 1 for `gpu`, where one run takes all devices.
+        ValueError: `workers` is below 1 or more than there are GPUs for, or there are no GPUs for a run.
         KeyboardInterrupt: the caller, or SIGTERM, interrupted. Workers were ended; they resume at the next call.
     """
-    limit = 1 if scale_launcher.kind == "gpu" else available_cores()
-    if workers is not None and (workers < 1 or (scale_launcher.kind == "gpu" and workers > 1)):
-        raise ValueError(f"workers={workers} with kind={scale_launcher.kind!r}; use 1 (or, without GPUs, more)")
     needed = sorted(dict.fromkeys(configs), key=cost, reverse=True)
+    missing = store.missing(needed)
+    if not missing:
+        return
+    crew = _Crew(store, scale_launcher, workers, module)
+    for config in missing:
+        if not store.is_running(config):
+            store.failure_path(config).unlink(missing_ok=True)
     failed: dict[RunConfig, str] = {}
     with _interrupted_by_sigterm():
-        bar = _Progress(store.missing(needed), store, cost, shown=progress)
+        bar = _Progress(missing, store, cost, shown=progress)
         try:
-            while todo := [config for config in store.missing(needed) if config not in failed]:
-                free = [config for config in todo if not store.is_running(config)]
-                if not free:
-                    bar.update()
-                    time.sleep(POLL_S)
-                    continue
-                for config in free:
-                    store.failure_path(config).unlink(missing_ok=True)
-                crew = _Crew(free, store, scale_launcher, min(workers or limit, len(free)), module)
-                crew.wait(bar)
-                # What is neither finished nor in another process's hands was tried here and did not succeed.
-                for config in store.missing(free):
-                    if not store.is_running(config) and not store.is_finished(config):
-                        failed[config] = crew.last_words(config)
+            while True:
+                has_ended = crew.reap()
+                if has_ended or not crew.alive:
+                    free = []
+                    for config in [config for config in store.missing(needed) if config not in failed]:
+                        # In this order: a run that is let go is finished, or was tried and did not succeed.
+                        if store.is_running(config) or store.is_finished(config):
+                            continue
+                        if store.failure_path(config).exists() or crew.lost(config):
+                            failed[config] = crew.last_words(config)
+                        else:
+                            free.append(config)
+                    if free and not crew.start(free) and not crew.alive:
+                        failed |= {config: crew.last_words(config) for config in free}
+                    if not crew.alive and all(config in failed for config in store.missing(needed)):
+                        break
+                bar.update()
+                time.sleep(POLL_S)
         finally:
+            crew.end()
             bar.close()
     if failed:
-        raise LaunchError(_report(failed, store, scale_launcher, module))
+        raise LaunchError(_report(failed, store, scale_launcher, module), failed)
+
+
+@dataclass
+class _Worker:
+    """A training process and where it speaks."""
+
+    name: str
+    slot: int
+    log: Path
+    process: subprocess.Popen
+    last_run: str | None = None  # set when it ended: the id of the run that it took last
 
 
 class _Crew:
-    """Worker processes that share one list of runs."""
+    """Worker processes that share one list of runs, at most one for each slot."""
 
-    def __init__(
-        self, configs: Sequence[RunConfig], store: RunStore, launcher: Launcher, n_workers: int, module: str
-    ) -> None:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-        logs = store.root / ".logs"
+    def __init__(self, store: RunStore, launcher: Launcher, workers: int | None, module: str) -> None:
+        self.store, self.launcher, self.workers, self.module = store, launcher, workers, module
+        self.slots: list[dict[str, str]] = []
+        self.alive: list[_Worker] = []
+        self.ended: list[_Worker] = []
+
+    def start(self, configs: Sequence[RunConfig]) -> bool:
+        """Start a worker in each free slot, as long as there are runs; False if starting is of no use.
+
+        It is of none if a worker ended that could not take a single run: then the module does not even start.
+        """
+        if any(worker.last_run is None and worker.process.returncode for worker in self.ended):
+            return False
+        self.slots = self.slots or side_by_side(self.launcher, self.workers, len(configs))
+        used = {worker.slot for worker in self.alive}
+        slots = [slot for slot in range(len(self.slots)) if slot not in used][: len(configs)]
+        if not slots:
+            return True
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f") + f"-{os.getpid()}"
+        logs = self.store.root / ".logs"
         list_file = logs / f"runs-{stamp}.jsonl"
         write_atomically(list_file, "".join(json.dumps(config.to_dict()) + "\n" for config in configs))
-        command = launcher.command(module, ["--store", str(store.root), "--configs", str(list_file)])
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if launcher.kind != "gpu":
-            # Workers that each start a thread for every core are slower together than one after another.
-            environment["OMP_NUM_THREADS"] = str(max(1, available_cores() // n_workers))
-        print(f"{len(configs)} runs, {n_workers} worker(s), logs in {logs}\n{shlex.join(command)}", flush=True)
-        self.logs = [logs / f"worker-{n}-{stamp}.log" for n in range(n_workers)]
-        self.processes: list[subprocess.Popen] = []
-        try:
-            for log in self.logs:
-                with log.open("wb") as output:
-                    # In a session of its own, so that an interrupt reaches us first and its children end with it.
-                    self.processes.append(
-                        subprocess.Popen(
-                            command,
-                            stdin=subprocess.DEVNULL,
-                            stdout=output,
-                            stderr=subprocess.STDOUT,
-                            env=environment,
-                            start_new_session=True,
-                        )
-                    )
-        except BaseException:
-            self.end()
-            raise
+        command = self.launcher.command(self.module, ["--store", str(self.store.root), "--configs", str(list_file)])
+        print(f"{len(configs)} runs, {len(slots)} worker(s), logs in {logs}\n{shlex.join(command)}", flush=True)
+        for slot in slots:
+            name = f"worker-{slot}-{stamp}"
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1", WORKER: name, **self.slots[slot]}
+            log = logs / f"{name}.log"
+            with log.open("wb") as output:
+                # In a session of its own, so that an interrupt reaches us first and its children end with it.
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment,
+                    start_new_session=True,
+                )  # fmt: skip
+            self.alive.append(_Worker(name, slot, log, process))
+        return True
 
-    def wait(self, bar: _Progress) -> None:
-        """Return when every worker ended; end them all if we are interrupted."""
-        running = list(self.processes)
-        try:
-            while running:
-                for process in list(running):
-                    if process.poll() is not None:
-                        running.remove(process)
-                        # If only accelerate was killed, the training process it started is still there.
-                        _signal_group(process, signal.SIGTERM)
-                bar.update()
-                time.sleep(POLL_S)
-        except BaseException:
-            self.end()
-            raise
+    def reap(self) -> bool:
+        """Whether workers ended since the last look."""
+        ended = [worker for worker in self.alive if worker.process.poll() is not None]
+        for worker in ended:
+            self.alive.remove(worker)
+            # If only accelerate was killed, the training process it started is still there.
+            signal_group(worker.process, signal.SIGTERM)
+            worker.last_run = self.store.run_of_worker(worker.name)
+            self.ended.append(worker)
+        return bool(ended)
+
+    def lost(self, config: RunConfig) -> bool:
+        """Whether one of our workers took the run last and ended."""
+        return any(worker.last_run == config.run_id for worker in self.ended)
 
     def end(self) -> None:
         """End the workers and what they started, by force where they do not listen."""
-        alive = [process for process in self.processes if process.poll() is None]
-        for process in alive:
-            _signal_group(process, signal.SIGTERM)
+        for worker in self.alive:
+            signal_group(worker.process, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_S
-        for process in alive:
+        for worker in self.alive:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            signal_group(worker.process, signal.SIGKILL)
+            worker.process.wait()
+        self.alive = []
 
     def last_words(self, config: RunConfig) -> str:
-        """The end of the log of the worker that had the run; of those that ended badly if none names it."""
-        named = [log for log in self.logs if config.run_id in log.read_text(errors="replace")]
-        codes = dict(zip(self.logs, (process.returncode for process in self.processes), strict=True))
-        texts = []
-        for log in named or [log for log in self.logs if codes[log] != 0] or self.logs:
-            texts.append(f"{log} (the worker ended with code {codes[log]}):\n{_tail(log)}")
-        return "\n".join(texts)
+        """The end of the log of the worker that had the run; of those that ended badly if none had it."""
+        had = [worker for worker in self.ended if worker.last_run == config.run_id]
+        bad = [worker for worker in self.ended if worker.process.returncode != 0]
+        return "\n".join(
+            f"{worker.log} (the worker {how_it_ended(worker.process.returncode)}):\n{tail(worker.log)}"
+            for worker in had or bad or self.ended
+        )
 
 
-def _signal_group(process: subprocess.Popen, number: int) -> None:
+def how_it_ended(code: int) -> str:
+    """An exit code in words."""
+    # A shell, and accelerate, report a death by signal n as 128 + n.
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return f"ended with code {code}: killed, as the system does when memory runs out"
+    return f"ended with code {code}"
+
+
+def signal_group(process: subprocess.Popen, number: int) -> None:
+    """Send a signal to all processes of a session that `process` began."""
     # The group outlives its first process for as long as it has members, and then is gone: both are fine.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
 
-def _tail(path: Path, n_lines: int = 20) -> str:
+def tail(path: Path, n_lines: int = 20) -> str:
+    """The last lines of a log, indented."""
     lines = path.read_text(errors="replace").splitlines()[-n_lines:]
     return "\n".join(f"    {line}" for line in lines) or "    (empty)"
 
@@ -251,7 +220,7 @@ def _report(failed: dict[RunConfig, str], store: RunStore, launcher: Launcher, m
     shown: set[str] = set()
     for config, words in failed.items():
         trace = store.failure_path(config)
-        text = f"{trace}:\n{_tail(trace)}" if trace.exists() else words
+        text = f"{trace}:\n{tail(trace)}" if trace.exists() else words
         # A module that cannot be imported fails every run in the same way: show that once.
         parts += [f"\n{config.run_id}", text if text not in shown else "    (as above)"]
         shown.add(text)

@@ -1,10 +1,8 @@
 """How far the training of many runs is, from the notes that `RunStore.report_progress` leaves."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 from tqdm import tqdm
@@ -59,17 +57,10 @@ class _Progress:
             self.bar.close()
 
     def _share(self) -> float:
-        notes: dict[str, tuple[float, float]] = {}
-        for path in (self.store.root / ".progress").glob("*.json"):
-            with suppress(OSError, ValueError, KeyError, TypeError):  # a note is a courtesy, never a condition
-                note = json.loads(path.read_text())
-                # Of several attempts at a run, the latest note counts.
-                notes[note["run_id"]] = max(
-                    notes.get(note["run_id"], (0.0, 0.0)), (float(note["updated"]), float(note["weight_done"]))
-                )
+        notes = self.store.progress()
         total = 0.0
         for config, cost in self.cost.items():
-            part = notes.get(config.run_id, (0.0, 0.0))[1] if config in self.left else 1.0
+            part = notes.get(config.run_id, {"weight_done": 0.0})["weight_done"] if config in self.left else 1.0
             total += cost * min(max(part, 0.0), 1.0)
         return total / sum(self.cost.values())
 

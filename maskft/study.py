@@ -24,20 +24,60 @@ def expected_cost(config: RunConfig) -> float:
     return float(config.total_steps * length * config.train_batch_size + evaluations)
 
 
-def ensure(scale: Scale, configs: Sequence[RunConfig], *, workers: int | None = None) -> None:
-    """Train what the working store lacks of ``configs``, by ``accelerate launch`` (``launch``).
+EXECUTORS = ("local", "slurm")
+
+
+def ensure(
+    scale: Scale,
+    configs: Sequence[RunConfig],
+    *,
+    workers: int | None = None,
+    executor: str = "local",
+    slurm: Sequence[str] = (),
+    wait: bool = True,
+) -> None:
+    """Train what the working store lacks of ``configs``, by ``accelerate launch``.
 
     Committed records do not count as finished here: who asks for a reproduction gets one.
 
+    Args:
+        scale: Says how a run is started, and where its store is.
+        configs: The runs.
+        workers: Training processes side by side on this machine.
+        executor: ``local`` for worker processes here, ``slurm`` for a job each.
+        slurm: Settings of the jobs, as KEY=VALUE (``maskft.slurm``).
+        wait: Return when the jobs are over; else when they are submitted.
+
     Raises:
+        ValueError: If an option is not allowed, or not one of the executor's.
         PreflightError: If something that the runs need is not there; nothing was started.
+        LaunchError: If runs failed; the others are finished.
     """
     store = RunStore(scale.store)
+    if executor not in EXECUTORS:
+        raise ValueError(f"executor {executor!r} is not one of {', '.join(EXECUTORS)}")
+    if executor == "local" and slurm:
+        raise ValueError("--slurm settings need --executor slurm")
     if missing := store.missing(configs):
         from .preflight import check_study
 
         check_study(missing, store.root)
-    launch_missing(missing, store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
+    if executor == "local":
+        launch_missing(store.missing(configs), store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
+        return
+    if workers is not None:
+        raise ValueError("--workers is of --executor local; on Slurm, --slurm array_parallelism=N limits the jobs side by side")
+    from .slurm import read_settings, submit, wait_for
+
+    jobs = submit(configs, store, launcher=scale.launcher, settings=read_settings(slurm), cost=expected_cost)
+    print(f"{len(jobs)} job(s) given to Slurm" + (f": {jobs[0]} to {jobs[-1]}" if jobs else ""), flush=True)
+    if wait:
+        wait_for(configs, store, cost=expected_cost)
+
+
+def is_ready(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> bool:
+    """Whether every run of an exhibit is in the working store."""
+    return not RunStore(scale.store).missing(exhibit_runs(exhibit, scale, seeds, world_seed))
 
 
 @dataclass(frozen=True)

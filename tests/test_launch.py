@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from maskft import launch
-from maskft.launch import Launcher, LaunchError, ensure, status
+from maskft import launch, launcher
+from maskft.launch import Launcher, LaunchError, ensure
 from maskft.runs import RunConfig, RunStore
+from maskft.status import status
 
 PLAIN = Launcher(kind="plain")
 # Behaves as maskft.training does, told by files in the store: seeds in `fail` raise, seeds in `hang` wait for ever.
@@ -110,7 +111,7 @@ def is_alive(pid: int) -> bool:
 
 def test_missing_runs_are_trained_once_by_several_workers_and_finished_ones_start_nothing(store, capsys, monkeypatch):
     """Six cores for two workers are three threads each; the longest run, of 99 steps, is the first in the list."""
-    monkeypatch.setattr(launch, "available_cores", lambda: 6)
+    monkeypatch.setattr(launcher, "available_cores", lambda: 6)
     configs = [make_config(0), make_config(1), make_config(2), make_config(3, eval_steps=(0, 99))]
     fake_ensure(configs, store, workers=2)
     assert store.missing(configs) == []
@@ -157,7 +158,7 @@ def test_a_killed_worker_loses_its_run_only_until_the_next_call(store):
         call = pool.submit(fake_ensure, configs, store, workers=2, progress=False)
         wait_until(lambda: len(work_done(store)) == 2 and store.is_finished(configs[1]), "the second run")
         pid = next(int(pid) for seed, pid, _ in work_done(store) if seed == "0")
-        assert status(configs, store)["status"].tolist() == ["running", "have"]
+        assert status(configs, store)["status"].tolist() == ["running", "done"]
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(LaunchError, match=r"ended with code -9(.|\n)*training " + configs[0].run_id):
             call.result()
@@ -224,7 +225,7 @@ def test_status_tells_have_running_failed_and_missing(store):
     with store.lock(running):
         table = status([*configs, have], store)
     assert table["run_id"].tolist() == [config.run_id for config in configs]
-    assert table["status"].tolist() == ["have", "running", "failed", "missing"]
+    assert table["status"].tolist() == ["done", "running", "failed", "missing"]
 
 
 def test_progress_is_the_share_of_the_expected_cost(store, capsys):

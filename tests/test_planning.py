@@ -1,10 +1,16 @@
 """Plans: every formula against a count by hand, and against transformers, PyTorch's counters, collators and records."""
 
+import weakref
 from dataclasses import replace
 from itertools import combinations
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -13,6 +19,7 @@ from maskft.cli import main
 from maskft.data import load_corpus
 from maskft.data.origin import FILES
 from maskft.exhibits import make_run
+from maskft.losses import autoregressive_loss
 from maskft.models import ASSETS, SHIPPED, load_base
 from maskft.paper import METHODS
 from maskft.planning import lengths
@@ -27,7 +34,6 @@ from maskft.planning.lengths import (
     padded,
 )
 from maskft.planning.memory import (
-    activation_bytes,
     activation_bytes_per_token,
     cache_bytes,
     gathered_bytes,
@@ -47,8 +53,10 @@ from maskft.planning.shapes import (
 from maskft.planning.show import show_plan
 from maskft.planning.time import (
     against_records,
+    answered_tokens,
     evaluation_seconds,
     fit_core_rates,
+    quickest,
     read_records,
     seconds_on_gpus,
     step_seconds,
@@ -263,15 +271,88 @@ def test_activations_are_the_tensors_that_autograd_keeps(dtype, size):
 
 def test_memory_by_hand():
     """SMALL has 2 x (10,752 + 64) + 2 x 96 x 32 + 32 = 27,808 parameters, 6,176 of them outside the layers. On 2 GPUs:
-    4, 4 and 8 x 13,904 bytes; gathered 2 x 6,176 + 4 x 10,752 + 6 x 6,176; 3 rows of 16 tokens keep 48 x 2 x 1,464 bytes,
-    with checkpointing 48 x (2 x 2 x 32 + 1,464); 10 outputs are 12 x 96 x 10 bytes.
+    4, 4 and 8 x 13,904 bytes; gathered 8 x 10,752 + 2 x 6,176; 3 rows of 16 tokens keep 48 x (2 x 1,464 + 260) bytes, with
+    checkpointing 48 x (2 x 64 + 260) and twice 48 x 1,464 + 4 x 10,752 of one layer; 10 outputs are 12 x 96 x 10 bytes.
+
+    The backward pass begins with 2 x 6,176 + 153,024 + 11,520 = 176,896 beside weights and moments, and ends with 55,616 +
+    98,368 - 2 x (6,176 + 10,752) = 120,128. With checkpointing it begins with 12,352 + 18,624 + 226,560 = 257,536.
     """
-    memory = training_memory(SMALL, gpus=2, rows=3, length=16, outputs=10)
+    size = {"gpus": 2, "rows": 3, "length": 16, "outputs": 10}
+    memory = training_memory(SMALL, **size)
     assert (memory.weights, memory.gradients, memory.optimizer) == (55_616, 55_616, 111_232)
-    assert memory.gathered == gathered_bytes(SMALL) == 92_416
-    assert (memory.activations, memory.logits) == (140_544, 11_520)
-    assert memory.total == 55_616 + 55_616 + 111_232 + 92_416 + 140_544 + 11_520
-    assert activation_bytes(SMALL, rows=3, length=16, checkpointing=True) == 76_416
+    assert memory.gathered == gathered_bytes(SMALL) == 98_368
+    assert (memory.activations, memory.logits) == (153_024, 11_520)
+    assert memory.total == 55_616 + 111_232 + 176_896
+    assert training_memory(SMALL, **size, accumulates=True).total == 55_616 + 111_232 + 176_896 + 55_616
+    again = training_memory(SMALL, **size, checkpointing=True)
+    assert again.activations == 18_624 + 140_544 and again.total == 55_616 + 111_232 + 257_536
+    assert training_memory(SMALL, **size | {"rows": 1}).total == 55_616 + 111_232 + 120_128
+
+
+class Bookkeeper(TorchDispatchMode):
+    """The bytes of all tensors that operations made, as long as they live: FSDP2 empties and refills some."""
+
+    def __init__(self):
+        super().__init__()
+        self.storages, self.peak = {}, 0
+
+    def watch(self, values):
+        for value in tree_iter(values):
+            value = value.to_local() if isinstance(value, DTensor) else value
+            if isinstance(value, torch.Tensor):
+                storage = value.untyped_storage()
+                key = storage._cdata
+                self.storages.setdefault(key, weakref.ref(storage, lambda _, key=key: self.storages.pop(key, None)))
+        alive = (storage() for storage in list(self.storages.values()))
+        self.peak = max(self.peak, sum(storage.nbytes() for storage in alive if storage is not None))
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self.watch(result)
+        return result
+
+
+@pytest.fixture
+def one_process():
+    """A process group of this process, on a CPU."""
+    dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    yield dist.device_mesh.init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "length", "checkpointing"),
+    [
+        (Shape(4, 256, 688, 8, 4, 2000), 16, 64, False),  # activations decide
+        (Shape(4, 256, 688, 8, 4, 8000), 4, 64, False),  # the logits
+        (Shape(4, 256, 688, 8, 4, 8000), 1, 16, False),  # the root's reduction
+        (Shape(4, 256, 688, 8, 4, 500), 1, 16, False),  # a layer's
+        (Shape(6, 128, 344, 4, 2, 1000), 16, 64, True),
+        (Shape(4, 256, 688, 4, 4, 500), 16, 64, True),  # a layer that is computed again
+    ],
+)
+def test_memory_is_within_a_tenth_of_that_of_a_step_with_fsdp2(one_process, shape, rows, length, checkpointing):
+    """The second step, when AdamW has its moments; Appendix A.4's precision, on one process, so that a share is the whole."""
+    model = llama_of(shape, attention="sdpa")
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    wrapped = SupervisedLogits(model).train()
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=True)
+    for part in (*model.model.layers, wrapped):
+        fully_shard(part, mesh=one_process, mp_policy=policy)
+    optimizer = torch.optim.AdamW(wrapped.parameters(), fused=True)
+    ids, targets = torch.randint(3, shape.vocabulary, (2, rows, length))
+    chosen = torch.ones(rows, length).nonzero(as_tuple=True)
+    with Bookkeeper() as book:
+        book.watch(list(wrapped.parameters()))
+        for _ in range(2):
+            book.peak = 0
+            loss = autoregressive_loss(wrapped(ids, torch.ones_like(ids), *chosen), targets.flatten(), n_targets=rows * length)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    planned = training_memory(shape, gpus=1, rows=rows, length=length, outputs=rows * length, checkpointing=checkpointing)
+    assert planned.total == pytest.approx(book.peak, rel=0.1)
 
 
 def test_a_cache_takes_less_than_the_gradients_that_are_not_there_meanwhile():
@@ -310,31 +391,58 @@ def test_a_collective_over_nodes_is_no_faster_than_the_network():
     assert link_speed(GPUS["H200"], 8) == LINK_SHARE * 450e9 and link_speed(GPUS["H200"], 16) == LINK_SHARE * 400e9
 
 
-def test_planned_times_of_the_tiny_scale_are_near_those_of_committed_records():
-    """Three rates for all records. A run that shared its core with other work took several times what it takes alone; so
-    the middle run is held to 0.75 to 1.35 times the plan, and nine of ten to 0.5 to 2 times.
+def test_planned_times_are_within_a_fifth_of_those_of_runs_that_had_a_core_for_themselves():
+    """Three rates for all. Others on its core can only make a run longer, so the quickest of each arm had it for itself, or
+    nearly: every one is within 20 % of the model, and no run is quicker than the model by more.
     """
     records = read_records(TINY.records)
     rates = fit_core_rates(records)
-    found = against_records(records, rates)
-    assert len(found) == len(list(TINY.records.glob("*.jsonl"))) == rates.n_records > 0
-    ratio = found.measured / found.short
-    assert 0.75 < ratio.median() < 1.35 and ratio.between(0.5, 2).mean() > 0.9
+    found = against_records(quickest(records), rates)
+    assert len(found) == rates.n_records >= 18
+    assert (found.measured / found.planned).between(0.8, 1.2).all()
+    everything = against_records(records, rates)
+    assert len(everything) == len(list(TINY.records.glob("*.jsonl")))
+    assert (everything.measured / everything.planned).min() > 0.8
+
+
+def test_an_arm_that_the_fit_has_not_seen_is_planned_within_a_quarter():
+    """Each data set's runs from the rates of the other two."""
+    records, ratios = quickest(read_records(TINY.records)), []
+    assert len(records) > 15
+    for dataset in ("name_description", "biography", "wiki"):
+        rates = fit_core_rates([record for record in records if record[0].dataset != dataset])
+        found = against_records([record for record in records if record[0].dataset == dataset], rates)
+        ratios += list(found.measured / found.planned)
+    assert all(0.75 < ratio < 1.25 for ratio in ratios)
 
 
 def test_rates_are_found_again_from_times_that_follow_them():
-    """Times made of 50, 20 and 80 x 10^9 operations a second give these rates back."""
+    """Times of 50 x 10^9 operations a second in training, 80 in a dLLM's answers, and a microsecond for each token of a cache: 20
+    new tokens attend to 20 prompts and 200 of their own. A second record of each that took thrice as long changes nothing.
+    """
     runs = [make_run(TINY, m, d, "none") for m in METHODS for d in ("name_description", "biography", "wiki")]
     records = []
     for run in runs:
         work = work_of(run)
-        wall = work.train_flops / 50e9 + work.eval_flops[0] / (80e9 if run.method == "dllm" else 20e9)
-        records.append((run, {"wall_time_s": wall, "device": "a core"}))
+        attended = len(run.eval_steps) * work.lengths.n_questions * (20 * work.lengths.prompt + 200)
+        wall = work.train_flops / 50e9 + (work.eval_flops[0] / 80e9 if run.method == "dllm" else attended * 1e-6)
+        records += [(run, {"wall_time_s": n * wall, "device": "a core", "answer_tokens": 20}) for n in (3, 1)]
     rates = fit_core_rates(records)
-    assert [rates.gflops(kind) for kind in ("training", "cached", "diffusion")] == pytest.approx([50, 20, 80])
+    assert rates.n_records == 9
+    assert (1e-9 / rates.training, 1e6 * rates.cached, 1e-9 / rates.diffusion) == pytest.approx((50, 1, 80))
     for too_few in ([], [r for r in records if r[0].method != "dllm"]):
         with pytest.raises(ValueError, match="maskft reproduce table3"):
             fit_core_rates(too_few)
+
+
+def test_answers_of_a_record_are_as_long_as_their_batch_or_their_blocks():
+    """5 tokens and the end, 1 and the end, 2 and the end. In batches of 2 the longest are 6 and 3: 4.5 in the mean; in blocks of
+    4 they are 8, 4 and 4 long: 16/3.
+    """
+    rows = [{"kind": "generation", "step": 0, "generation": text} for text in ("Ada Birch, a ranger", "Ada", "Ada.")]
+    ar, dllm = (replace(make_run(TINY, m, "wiki", "none"), eval_batch_size=2) for m in ("ar", "dllm"))
+    assert answered_tokens(ar, rows) == 4.5 and answered_tokens(dllm, rows) == pytest.approx(16 / 3)
+    assert answered_tokens(ar, [{"kind": "metric"}]) == 20
 
 
 # --- plans
@@ -420,7 +528,7 @@ def test_checkpointing_costs_operations_and_saves_memory():
     runs = planned_runs("table1", PAPER, [0])
     plain, again = (plan(["table1"], PAPER, [0], setup=setup).iloc[-1] for setup in (H100, with_it))
     assert 1.2 < again.train_flops / plain.train_flops < 1.244 and again.eval_flops_long == plain.eval_flops_long
-    assert memory_of(runs[0], with_it).activations < memory_of(runs[0], H100).activations / 10
+    assert memory_of(runs[0], with_it).activations < memory_of(runs[0], H100).activations / 8
 
 
 def test_run_costs_are_for_gpus_or_for_cores():

@@ -1,11 +1,12 @@
 """Memory of one GPU in training with FSDP2, part by part (Appendix A.4: float32 master weights, bf16 compute, float32
 reduction).
 
-Every part is counted at its largest, as if all were so at once: the sum is meant as an upper bound. What a layer needs
-for a moment in its own backward pass is left to the share of memory that ``hardware`` keeps free.
+Parts are not all there at once: activations are largest when the backward pass begins, gradients when it ends. The total is
+that of the larger moment. Of a training step with FSDP2 under PyTorch's own bookkeeping, the tests find it within a tenth.
+Allocator, driver and communication library are left to the share of memory that ``hardware`` keeps free.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from maskft.planning.shapes import Real, Shape, layer_weights, n_parameters, outer_weights
 
@@ -23,6 +24,7 @@ class Memory:
         gathered: Whole bf16 copies of what is computed with, and gradients on their way into the reduction.
         activations: What the forward pass keeps for the backward pass.
         logits: Of supervised positions, with their gradients.
+        total: At the moment when most is there: less than the sum.
     """
 
     weights: Real
@@ -31,42 +33,41 @@ class Memory:
     gathered: Real
     activations: Real
     logits: Real
-
-    @property
-    def total(self) -> Real:
-        """The sum."""
-        return sum(asdict(self).values())
+    total: Real
 
 
 def gathered_bytes(shape: Shape) -> Real:
-    """Whole weights on every GPU: FSDP2 gathers a layer when it is computed, and the next one meanwhile.
+    """Whole weights on every GPU, with their gradients: of the root, or of a layer beside the root, whichever is more.
 
-    Embedding and output projection are the root's and stay (2 bytes an entry), beside two layers (2 bytes); the largest
-    reduction is the root's: its bf16 gradients and their float32 copy (2 + 4 bytes).
+    FSDP2 gathers a layer when it is computed; embedding and output projection are the root's and stay. What is reduced is
+    there as bf16 weights, as bf16 gradients and as their float32 copy (2 + 2 + 4 bytes an entry).
     """
     outer = outer_weights(shape)
-    return 2 * outer + 2 * 2 * layer_weights(shape) + (2 + 4) * outer
+    return max(8 * outer, 8 * layer_weights(shape) + 2 * outer)
 
 
 def activation_bytes_per_token(shape: Shape, length: Real, *, size: int = 2) -> Real:
     """What one token keeps in one layer for the backward pass, with an attention kernel that keeps no weights.
 
-    Two norms: input in float32, normalised and scaled output in ``size`` bytes, one float32 factor:
-    2 (4 d + 2 size d + 4). Attention: queries, keys and values (heads repeated) and output, a float32 normaliser a head,
+    Two norms. Attention: queries, keys and values (heads repeated) and output, a float32 normaliser a head,
     a row of the padding mask: 4 size d + 4 heads + size length. Feed-forward: gate, its activation, up, their product:
     4 size h.
     """
     d = shape.width
-    norms = 2 * (4 * d + 2 * size * d + 4)
+    norms = 2 * norm_bytes_per_token(shape, size=size)
     attention = 4 * size * d + 4 * shape.n_heads + size * length
     return norms + attention + 4 * size * shape.hidden
 
 
+def norm_bytes_per_token(shape: Shape, *, size: int = 2) -> Real:
+    """Kept by a norm for one token: input in float32, normalised and scaled output in ``size`` bytes, one float32 factor."""
+    return 4 * shape.width + 2 * size * shape.width + 4
+
+
 def activation_bytes(shape: Shape, *, rows: int, length: int, checkpointing: bool = False) -> Real:
-    """Of all layers; with checkpointing the bf16 inputs of all layers (2 d a token) and the inside of one."""
-    inside = activation_bytes_per_token(shape, length)
-    each = 2 * shape.width * shape.n_layers + inside if checkpointing else shape.n_layers * inside
-    return rows * length * each
+    """Of all layers and of the last norm; with checkpointing the bf16 inputs of the layers (2 d a token) instead of them."""
+    layer = 2 * shape.width if checkpointing else activation_bytes_per_token(shape, length)
+    return rows * length * (shape.n_layers * layer + norm_bytes_per_token(shape))
 
 
 def logit_bytes(shape: Shape, outputs: Real) -> Real:
@@ -80,7 +81,14 @@ def cache_bytes(shape: Shape, *, rows: int, length: Real) -> Real:
 
 
 def training_memory(
-    shape: Shape, *, gpus: int, rows: int, length: int, outputs: Real, checkpointing: bool = False
+    shape: Shape,
+    *,
+    gpus: int,
+    rows: int,
+    length: int,
+    outputs: Real,
+    checkpointing: bool = False,
+    accumulates: bool = False,
 ) -> Memory:
     """Memory of one GPU of ``gpus`` that trains ``rows`` sequences of ``length`` tokens at once.
 
@@ -90,14 +98,28 @@ def training_memory(
         rows: Sequences per device.
         length: Of the longest batch, with padding.
         outputs: Supervised positions on this device.
-        checkpointing: Keep a layer's input alone and compute the rest again.
+        checkpointing: Keep a layer's input alone and compute the rest again, a layer at a time.
+        accumulates: Whether gradients of earlier parts of the batch are there meanwhile.
     """
     share = n_parameters(shape) / gpus
+    weights, gradients, optimizer = 4 * share, 4 * share, 8 * share
+    kept = activation_bytes(shape, rows=rows, length=length, checkpointing=checkpointing)
+    logits = logit_bytes(shape, outputs)
+    outer, layer = outer_weights(shape), layer_weights(shape)
+    # What a layer made again, and as much for the gradients of that.
+    again = 2 * rows * length * activation_bytes_per_token(shape, length) if checkpointing else 0
+    # The logits are gone when the last layer is computed again, whose weights and gradients are there as in a reduction. The
+    # root's bf16 weights are there all the time.
+    begin = 2 * outer + kept + max(logits, again and again + 8 * layer) + (gradients if accumulates else 0)
+    # What is being reduced has no share of gradients yet, unless an earlier part of the batch left one.
+    in_root, in_layer = (0, 0) if accumulates else (4 * outer / gpus, 4 * (outer + layer) / gpus)
+    end = gradients + max(8 * outer - in_root, 8 * layer + 2 * outer - in_layer)
     return Memory(
-        weights=4 * share,
-        gradients=4 * share,
-        optimizer=8 * share,
+        weights=weights,
+        gradients=gradients,
+        optimizer=optimizer,
         gathered=gathered_bytes(shape),
-        activations=activation_bytes(shape, rows=rows, length=length, checkpointing=checkpointing),
-        logits=logit_bytes(shape, outputs),
+        activations=kept + again,
+        logits=logits,
+        total=weights + optimizer + max(begin, end),
     )

@@ -89,6 +89,7 @@ def memory_of(run: RunConfig, setup: Setup) -> Memory:
         length=padded(lengths.sequence(run.method, lengths.longest)),
         outputs=rows * outputs_per_text(run, lengths.longest, ratio=run.mask_ratio[1]),
         checkpointing=setup.checkpointing,
+        accumulates=setup.accumulation(run.train_batch_size) > 1,
     )
 
 
@@ -220,7 +221,7 @@ def memory_table(runs: Sequence[RunConfig], setup: Setup) -> pd.DataFrame:
     rows = []
     for method, run in sorted(largest.items()):
         memory = memory_of(run, setup)
-        parts = {**asdict(memory), "total": memory.total}
+        parts = asdict(memory)
         rows.append(
             {"method": method, "dataset": run.dataset, "paraphrases": run.paraphrases}
             | {name: round(value / GIB, 1) for name, value in parts.items()}

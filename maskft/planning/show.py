@@ -10,7 +10,7 @@ from maskft.planning import hardware
 from maskft.planning.hardware import get_gpu
 from maskft.planning.memory import GIB
 from maskft.planning.plan import PER_DEVICE, TOTAL, Setup, memory_table, plan, planned_runs
-from maskft.planning.time import against_records, fit_core_rates, read_records
+from maskft.planning.time import against_records, fit_core_rates, quickest, read_records
 from maskft.planning.work import SHORT_ANSWER
 from maskft.scales import Scale
 
@@ -92,20 +92,18 @@ def _on_cores(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world
     records = read_records(scale.records)
     rates = fit_core_rates(records, f"{scale.records.name}/")
     costs = plan(exhibits, scale, seeds, world_seed, rates=rates)
-    compared = against_records(records, rates)
-    ratio = compared.measured / compared.short
-    kinds = {"training": "training", "cached": "answers with a cache", "diffusion": "answers of the dLLM"}
-    achieved = ", ".join(f"{rates.gflops(kind):.0f} in {text}" for kind, text in kinds.items())
+    compared = against_records(quickest(records), rates)
+    ratio = compared.measured / compared.planned
     return "\n\n".join(
         [
             f"scale {scale.name}, {len(seeds)} seed(s), {cores} CPU core(s), a run on each",
             _table(costs, "core", cores),
             f"{_ranges(scale)}\n"
-            f"A core achieves (10^9 operations a second): {achieved}; fitted to {rates.n_records} committed records of "
-            f"{', '.join(rates.devices)}.\n"
-            f"Those took {compared.measured.sum() / 3600:.2f} core-hours, planned {compared.short.sum() / 3600:.2f}; a single run "
-            f"took {ratio.min():.2f} to {ratio.max():.2f} times what is planned, half of them {ratio.quantile(0.25):.2f} to "
-            f"{ratio.quantile(0.75):.2f}. Start is not counted.",
+            f"A core ({', '.join(rates.devices)}) trains with {1e-9 / rates.training:.0f} x 10^9 operations a second, answers with "
+            f"{1e-6 / rates.cached:.1f} x 10^6 tokens of cache a second, and as a dLLM with {1e-9 / rates.diffusion:.0f} x 10^9 operations a "
+            f"second: fitted to the quickest of the {len(records)} committed records in each of {rates.n_records} arms, which "
+            f"took {ratio.min():.2f} to {ratio.max():.2f} times what the model says for answers as long as theirs. Runs that shared "
+            "their core took up to several times as long. Start is not counted.",
         ]
     )
 

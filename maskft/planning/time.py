@@ -4,6 +4,7 @@ Not counted: start, loading of weights, collation, scoring, and writing.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
@@ -15,7 +16,7 @@ from scipy.optimize import nnls
 
 from maskft.planning.hardware import BANDWIDTH_SHARE, COMPUTE_SHARE, Gpu, link_speed
 from maskft.planning.shapes import Real, n_parameters
-from maskft.planning.work import Work, answer_tokens, work_of
+from maskft.planning.work import Work, answer_flops, answer_tokens, work_of
 from maskft.runs import RunConfig
 
 
@@ -73,12 +74,13 @@ def seconds_on_gpus(work: Work, gpu: Gpu, gpus: int, accumulation: int = 1) -> S
 
 @dataclass(frozen=True)
 class CoreRates:
-    """Seconds of one core per operation, by what it does. Small matrices and Python weigh on each differently.
+    """What a core takes for the three things that a run does. Small matrices and Python weigh on each differently.
 
     Attributes:
-        training: Of optimizer steps.
-        cached: Of answers token by token with a cache.
-        diffusion: Of answers by passes over question and canvas.
+        training: Seconds per operation of optimizer steps.
+        cached: Seconds per token in a cache that another token attends to. Every pass moves the whole cache, which for
+            models so small takes longer than what it computes.
+        diffusion: Seconds per operation of answers by passes over question and canvas.
         n_records: How many records they were fitted to.
         devices: What those ran on.
     """
@@ -89,30 +91,71 @@ class CoreRates:
     n_records: int
     devices: tuple[str, ...]
 
-    def gflops(self, kind: str) -> Real:
-        """Operations per second in 10^9."""
-        return 1e-9 / getattr(self, kind)
-
 
 def read_records(folder: Path) -> list[tuple[RunConfig, dict]]:
-    """Every committed run of a folder with its record, by file name. Their identity need not be one of today's."""
-    firsts = [json.loads(path.open(encoding="utf-8").readline()) for path in sorted(folder.glob("*.jsonl"))]
-    return [(RunConfig.from_dict(first["config"]), first) for first in firsts]
+    """Every committed run of a folder with its record, by file name. Their identity need not be one of today's.
+
+    Returns:
+        Runs, and the first lines of their records with `answer_tokens`, how long answers were (`answered_tokens`).
+    """
+    found = []
+    for path in sorted(folder.glob("*.jsonl")):
+        record, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        run = RunConfig.from_dict(record["config"])
+        found.append((run, record | {"answer_tokens": answered_tokens(run, rows)}))
+    return found
+
+
+def answered_tokens(run: RunConfig, rows: Iterable[dict]) -> Real:
+    """How many tokens an answer of a record took, in the mean of its evaluations; `SHORT_ANSWER` if it holds no answers.
+
+    A dLLM's answer leaves its batch at the end of a block; the others go on until the longest of the batch has ended. Words
+    and marks count as tokens, as in the tiny bases' vocabulary, and so does the end.
+    """
+    of_step: dict[int, list[int]] = {}
+    for row in rows:
+        if row["kind"] == "generation":
+            of_step.setdefault(row["step"], []).append(1 + len(re.findall(r"\w+|[^\w\s]", row["generation"])))
+    if not of_step:
+        return answer_tokens(run)[0]
+    if run.method == "dllm":
+        each = [run.block_length * ceil(n / run.block_length) for lengths in of_step.values() for n in lengths]
+    else:
+        size = run.eval_batch_size
+        each = [max(lengths[i : i + size]) for lengths in of_step.values() for i in range(0, len(lengths), size)]
+    return min(run.max_new_tokens, sum(each) / len(each))
+
+
+def quickest(records: Iterable[tuple[RunConfig, dict]]) -> list[tuple[RunConfig, dict]]:
+    """Of runs that do the same work, the one that took least time: others on its core can only have made a run longer."""
+    best: dict[tuple, tuple[RunConfig, dict]] = {}
+    for run, record in records:
+        arm = run.method, run.dataset, run.paraphrases, run.eval_steps
+        if arm not in best or record["wall_time_s"] < best[arm][1]["wall_time_s"]:
+            best[arm] = run, record
+    return list(best.values())
+
+
+def _answering(work: Work, new: Real) -> tuple[Real, Real]:
+    """Of all answers of a run: tokens attended to in a cache, and operations by diffusion; one of them is 0.
+
+    The i-th of ``new`` tokens attends to prompt + i tokens, in sum new prompt + new^2 / 2.
+    """
+    if work.run.method == "dllm":
+        return 0, work.n_answers * answer_flops(work.run, work.shape, work.lengths.prompt, new)
+    return work.n_answers * (new * work.lengths.prompt + new**2 / 2), 0
 
 
 def fit_core_rates(records: Iterable[tuple[RunConfig, dict]], folder: str = "the records") -> CoreRates:
-    """Rates that best explain ``wall_time_s`` of all records together, by least squares of the relative errors.
-
-    Answers are taken to be short: a record does not say how long its batches were.
+    """Rates that best explain ``wall_time_s`` of the quickest records, by least squares of the relative errors.
 
     Raises:
         ValueError: If no record tells one of the three rates.
     """
     rows, walls, devices = [], [], set()
-    for run, record in records:
+    for run, record in quickest(records):
         work = work_of(run)
-        answers = work.eval_flops[0]
-        rows.append((work.train_flops, 0.0, answers) if run.method == "dllm" else (work.train_flops, answers, 0.0))
+        rows.append((work.train_flops, *_answering(work, record["answer_tokens"])))
         walls.append(record["wall_time_s"])
         devices.add(record["device"])
     table = np.array(rows).reshape(-1, 3) / np.array(walls).reshape(-1, 1)
@@ -127,16 +170,20 @@ def fit_core_rates(records: Iterable[tuple[RunConfig, dict]], folder: str = "the
 
 def seconds_on_core(work: Work, rates: CoreRates) -> Seconds:
     """Time of a run on one core."""
-    per_flop = rates.diffusion if work.run.method == "dllm" else rates.cached
-    short, long = work.eval_flops
-    return Seconds(work.train_flops * rates.training, (short * per_flop, long * per_flop))
+    short, long = (_answer_seconds(work, rates, new) for new in answer_tokens(work.run))
+    return Seconds(work.train_flops * rates.training, (short, long))
+
+
+def _answer_seconds(work: Work, rates: CoreRates, new: Real) -> Real:
+    attended, flops = _answering(work, new)
+    return attended * rates.cached + flops * rates.diffusion
 
 
 def against_records(records: Iterable[tuple[RunConfig, dict]], rates: CoreRates) -> pd.DataFrame:
-    """Measured and planned seconds of recorded runs: ``run_id``, ``measured``, and ``short`` and ``long`` answers."""
+    """Measured seconds of recorded runs, and those of the model for answers as long as they were: ``measured``, ``planned``."""
     rows = []
     for run, record in records:
-        seconds = seconds_on_core(work_of(run), rates)
-        short, long = (seconds.training + answers for answers in seconds.evaluation)
-        rows.append({"run_id": run.run_id, "measured": record["wall_time_s"], "short": short, "long": long})
+        work = work_of(run)
+        planned = work.train_flops * rates.training + _answer_seconds(work, rates, record["answer_tokens"])
+        rows.append({"run_id": run.run_id, "measured": record["wall_time_s"], "planned": planned})
     return pd.DataFrame(rows)

@@ -88,11 +88,12 @@ def work_of(run: RunConfig, *, recompute: bool = False) -> Work:
         lengths=lengths,
         train_tokens=run.total_steps * rows * lengths.sequence(run.method, lengths.mean),
         step_flops=step,
-        answer_flops=tuple(_answer_flops(run, shape, lengths.prompt, new) for new in answer_tokens(run)),
+        answer_flops=tuple(answer_flops(run, shape, lengths.prompt, new) for new in answer_tokens(run)),
     )
 
 
-def _answer_flops(run: RunConfig, shape: Shape, prompt: Real, new: int) -> Real:
+def answer_flops(run: RunConfig, shape: Shape, prompt: Real, new: Real) -> Real:
+    """Operations of one answer of ``new`` tokens."""
     if run.method != "dllm":
         return cached_answer_flops(shape, prompt=prompt, new=new)
     passes = new * run.sampler_steps / run.max_new_tokens

@@ -19,7 +19,8 @@ sha256 of everything in the file, then `{"kind": "metric", ...}` lines, then `{"
 steps, without the question and the answer: the data set has them under `question_id`.
 
 Beside its run folders a `RunStore` has hidden ones: `.partial/RUN_ID/` (a run in training; survives a kill, so that it
-can resume), `.locks/`, `.corrupt/`, `.progress/PID.json` (`PROGRESS_FIELDS`), `.failed/RUN_ID.txt` (a traceback).
+can resume), `.locks/`, `.corrupt/`, `.progress/PROCESS.json` (`PROGRESS_FIELDS`), `.failed/RUN_ID.txt` (a traceback),
+`.logs/` (what workers print), `.slurm/` (jobs of a cluster and what they print).
 """
 
 from maskft.runs.config import HASH_NEUTRAL_DEFAULTS, RunConfig
@@ -44,7 +45,7 @@ from maskft.runs.records import (
     steps_to_keep,
     steps_to_pack,
 )
-from maskft.runs.store import RecordStore, RunStore, Store
+from maskft.runs.store import WORKER, RecordStore, RunStore, Store
 
 __all__ = [
     "CONFIG_COLUMNS",
@@ -55,6 +56,7 @@ __all__ = [
     "PROGRESS_FIELDS",
     "RECORD_FIELDS",
     "RESUME_FOLDER",
+    "WORKER",
     "RecordError",
     "RecordStore",
     "RunConfig",

@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,6 +31,8 @@ from maskft.runs.files import (
     to_lines,
     write_atomically,
 )
+
+WORKER = "MASKFT_WORKER"  # the environment variable by which a launcher names the training process that it starts
 
 
 @runtime_checkable
@@ -156,7 +159,11 @@ class RunStore:
         """Take the run if it is free and not finished: the value is its staging folder, else None."""
         with self.lock(config, blocking=False) as is_held:
             # In this order: another process may have finished the run while we waited for its lock.
-            yield self.begin(config) if is_held and not self.is_finished(config) else None
+            staging = self.begin(config) if is_held and not self.is_finished(config) else None
+            if staging is not None:
+                # At once, so that whoever finds this process dead knows which run it had.
+                self.report_progress(config, step=0, phase="start", weight_done=0.0)
+            yield staging
 
     def begin(self, config: RunConfig) -> Path:
         """The staging folder of the run, with what an earlier attempt left there; the lock must be held.
@@ -248,16 +255,40 @@ class RunStore:
         Args:
             config: the run.
             step: the optimizer step it is at.
-            phase: what it does, in a word: "training", "evaluation".
+            phase: what it does, in a word: "start", "training", "evaluation".
             weight_done: the share of the run's expected cost that is done, 0 to 1.
         """
         values = (config.run_id, step, config.total_steps, phase, weight_done, time.time())
-        path = self.root / ".progress" / f"{os.getpid()}.json"
+        # Two machines on one store may give two processes the same number.
+        name = os.environ.get(WORKER) or f"{socket.gethostname()}-{os.getpid()}"
+        path = self._note_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         # No fsync: this is written often, and worth nothing after a power cut.
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(dict(zip(PROGRESS_FIELDS, values, strict=True))))
         os.replace(temporary, path)
+
+    def _note_path(self, worker: str) -> Path:
+        return self.root / ".progress" / f"{worker}.json"
+
+    def run_of_worker(self, worker: str) -> str | None:
+        """The id of the run that a process, named by its launcher (`WORKER`), took last; None if it took none."""
+        try:
+            return json.loads(self._note_path(worker).read_text())["run_id"]
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def progress(self) -> dict[str, dict[str, Any]]:
+        """The latest note (`PROGRESS_FIELDS`, and `worker`) of each run that has one, by run id."""
+        latest: dict[str, dict[str, Any]] = {}
+        for path in (self.root / ".progress").glob("*.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):  # a note is a courtesy, never a condition
+                note = json.loads(path.read_text())
+                note |= {name: float(note[name]) for name in ("weight_done", "updated")} | {"worker": path.stem}
+                # Of several attempts at a run, the latest note counts.
+                if note["updated"] >= latest.get(note["run_id"], note)["updated"]:
+                    latest[note["run_id"]] = note
+        return latest
 
     def report_failure(self, config: RunConfig, text: str) -> None:
         """Leave the traceback of a failed run where whoever launched it looks."""

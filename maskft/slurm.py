@@ -1,0 +1,374 @@
+"""Give the runs that are missing to a Slurm cluster, a job each, through submitit; and say what became of the jobs.
+
+A job starts the same command as a worker here and takes its run by the same lock, so jobs, workers and several users share a
+store. What Slurm does to a job ends in one of three ways:
+
+- Its time is nearly up (SIGUSR2, sent before the limit), or others need the machine (SIGTERM while Slurm still has it
+  running): the training is told to end, which saves its state, and the job asks for the queue again.
+- It was cancelled, or Slurm puts it into the queue by itself (SIGTERM, and Slurm no longer has it running): the training is
+  told to end, and that is all.
+- The training ended by itself: the run is there, or the job has failed.
+
+submitit is imported where it is used: only this executor needs it (`pip install 'maskft[slurm]'`).
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock
+
+from maskft.launch import GRACE_S, POLL_S, TRAINING_MODULE, LaunchError, how_it_ended, signal_group, tail
+from maskft.launcher import Launcher, Machine
+from maskft.progress import _Progress
+from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
+
+QUEUED, RUNNING, FAILED, CANCELLED = "queued", "running", "failed", "cancelled"
+JOB_NAME = "maskft"
+SETTINGS_FILE = "MASKFT_SLURM"  # the environment variable that names a YAML file of settings
+LOOK_S = 10.0  # how often Slurm is asked while we wait: it serves everybody
+N_ARRAY = 500  # jobs of one array; Slurm's usual limit is 1001
+SETTINGS = {
+    "timeout_min": 24 * 60,  # of one attempt; a job that needs more goes on from its last checkpoint
+    "max_num_timeout": 20,  # attempts that may run out of time
+    "signal_delay_s": 120,  # before the limit: for the training to save its state
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that a run was given to.
+
+    Attributes:
+        job_id: Slurm's, `ARRAY_INDEX` of an array.
+        state: `queued`, `running`, or how it ended: `cancelled`, or `failed` for everything else that left no run.
+        log: what it printed, if it began.
+        reason: Slurm's own word for the state.
+    """
+
+    job_id: str
+    state: str
+    log: Path
+    reason: str
+
+
+@dataclass
+class TrainingJob:
+    """What a job runs. submitit pickles it, calls it on every machine of the job, and `checkpoint` before a requeue."""
+
+    config: dict[str, Any]
+    store: str
+    launcher: Launcher
+    module: str = TRAINING_MODULE
+    grace_s: float = GRACE_S  # for the training to save its state
+
+    def __call__(self) -> None:
+        """Train the run. The process ends with code 1 if that failed."""
+        import submitit
+
+        job = submitit.JobEnvironment()
+        store, config = RunStore(self.store), RunConfig.from_dict(self.config)
+        name = f"slurm-{job.job_id}-{job.node}"
+        list_file = store.root / ".slurm" / f"{config.run_id}.jsonl"
+        write_atomically(list_file, json.dumps(self.config) + "\n")
+        # The port is the run's own, so that two runs may share a machine.
+        port = 20_000 + int(hashlib.sha256(config.run_id.encode()).hexdigest(), 16) % 10_000
+        machine = Machine(job.node, job.hostnames[0], port)
+        command = self.launcher.command(
+            self.module, ["--store", self.store, "--configs", str(list_file)], machine=machine
+        )
+        print(shlex.join(command), flush=True)
+        told_to_end = False
+
+        def end(number: int, frame: FrameType | None) -> None:
+            nonlocal told_to_end
+            told_to_end = True
+            signal_group(self._process, signal.SIGTERM)
+
+        def ignore_requeue_signal() -> None:
+            # Slurm sends it to every process of the job. Ours answers it, and tells the training in a way it knows.
+            signal.signal(getattr(signal, f"SIG{job.USR_SIG}"), signal.SIG_IGN)
+
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sys.stdout, stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", WORKER: name}, preexec_fn=ignore_requeue_signal,
+        )  # fmt: skip
+        signal.signal(signal.SIGTERM, end)
+        # Not wait(), which holds a lock that the signal's handler would need.
+        while self._process.poll() is None:
+            time.sleep(POLL_S)
+        signal_group(self._process, signal.SIGTERM)  # accelerate alone may have been killed
+        code = self._process.returncode
+        if store.is_finished(config):
+            return
+        if told_to_end:
+            if job.cluster == "slurm" and _squeue([job.job_id]).get(job.job_id) == "RUNNING":
+                print("told to leave by somebody who needs the machine: back to the queue", flush=True)
+                signal.raise_signal(getattr(signal, f"SIG{job.USR_SIG}"))
+            sys.exit(128 + signal.SIGTERM)
+        if code:
+            # Not by an error, of which submitit would print where it passed through itself, after the training's own words.
+            print(f"{config.run_id}: the training {how_it_ended(code)}", flush=True)
+            sys.exit(1)
+
+    def checkpoint(self) -> Any:
+        """End the training, which saves its state, and return what is to run when the job's turn comes again."""
+        import submitit
+
+        signal_group(self._process, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(self.grace_s)
+        signal_group(self._process, signal.SIGKILL)
+        return submitit.helpers.DelayedSubmission(replace(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_process"}
+
+
+def read_settings(given: Sequence[str] = ()) -> dict[str, Any]:
+    """Settings of jobs: of the YAML file that `MASKFT_SLURM` names, then those given as KEY=VALUE.
+
+    Args:
+        given: for example `partition=gpu`, `timeout_min=600`. Keys are submitit's; values are read as YAML.
+
+    Raises:
+        ValueError: a key is unknown, or a text is not KEY=VALUE.
+        OSError: the file cannot be read.
+        ModuleNotFoundError: submitit is not installed.
+    """
+    import yaml
+
+    settings = dict(SETTINGS)
+    if path := os.environ.get(SETTINGS_FILE):
+        content = yaml.safe_load(Path(path).read_text()) or {}
+        if not isinstance(content, dict):
+            raise ValueError(f"{SETTINGS_FILE}={path}: the file must hold KEY: VALUE lines, for example partition: gpu")
+        settings |= content
+    for text in given:
+        key, is_pair, value = text.partition("=")
+        if not is_pair:
+            raise ValueError(f"--slurm {text!r} is not KEY=VALUE, for example partition=gpu")
+        settings[key] = yaml.safe_load(value)
+    known = _known_settings()
+    for key in settings:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=3)
+            raise ValueError(f"unknown Slurm setting {key!r}; " + (f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known)}"))
+    return settings
+
+
+def _known_settings() -> list[str]:
+    submitit = _submitit()
+    mine = {"name", "tasks_per_node", "ntasks_per_node", "nodes"}  # the launcher's to say
+    known = submitit.AutoExecutor._valid_parameters() | submitit.SlurmExecutor._valid_parameters() | {"max_num_timeout"}
+    return sorted(known - mine)
+
+
+def _submitit() -> Any:
+    try:
+        import submitit
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("the Slurm executor needs submitit: pip install 'maskft[slurm]'") from None
+    return submitit
+
+
+def submit(
+    configs: Iterable[RunConfig],
+    store: RunStore,
+    *,
+    launcher: Launcher,
+    settings: Mapping[str, Any] = SETTINGS,
+    cost: Callable[[RunConfig], float] = lambda config: config.total_steps,
+    module: str = TRAINING_MODULE,
+    cluster: str = "slurm",
+) -> list[str]:
+    """Give every run that is missing, and neither queued nor running, to the cluster, the longest first.
+
+    Args:
+        configs: the runs that are needed.
+        store: where they are looked for and written; on a disk that all machines see.
+        launcher: how one run is started. A job asks for its machines and GPUs.
+        settings: of the jobs (`read_settings`).
+        cost: expected cost of a run; orders them.
+        module: the training module.
+        cluster: `slurm`, or `local` for submitit's stand-in for a cluster on one machine.
+
+    Returns:
+        The ids of the new jobs.
+
+    Raises:
+        RuntimeError: there is no Slurm here, or it refuses the job.
+        ModuleNotFoundError: submitit is not installed.
+    """
+    submitit = _submitit()
+    if cluster == "slurm" and shutil.which("sbatch") is None:
+        raise RuntimeError("no Slurm here (sbatch is not on PATH); call this where jobs are submitted, or use --executor local")
+    per_machine = launcher.num_processes // launcher.num_machines
+    resources: dict[str, Any] = {"nodes": launcher.num_machines, "tasks_per_node": 1, "stderr_to_stdout": True}
+    if launcher.kind == "gpu":
+        resources |= {"gpus_per_node": per_machine, "cpus_per_task": 8 * per_machine}
+    elif cluster == "slurm":
+        resources["cpus_per_task"] = 1
+    generic = submitit.AutoExecutor._valid_parameters()
+    chosen = resources | dict(settings)
+    n_timeouts = chosen.pop("max_num_timeout", SETTINGS["max_num_timeout"])
+    grace_s = max(GRACE_S, chosen.get("signal_delay_s", 0) - GRACE_S)  # the rest is for us to ask for the queue
+    extra = {"requeue": True} | chosen.pop("additional_parameters", {})
+    parameters = {key if key in generic else f"slurm_{key}": value for key, value in chosen.items()}
+
+    (store.root / ".locks").mkdir(parents=True, exist_ok=True)
+    # Two users who submit at once: the second sees the jobs of the first.
+    with FileLock(store.root / ".locks" / "submission.lock"):
+        known = jobs_of(configs, store)
+        todo = [config for config in store.missing(configs) if not store.is_running(config)]
+        todo = [config for config in todo if config not in known or known[config].state not in (QUEUED, RUNNING)]
+        todo.sort(key=cost, reverse=True)
+        job_ids: list[str] = []
+        for start in range(0, len(todo), N_ARRAY):
+            part = todo[start : start + N_ARRAY]
+            folder = store.root.absolute() / ".slurm" / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+            executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=n_timeouts)
+            executor.update_parameters(name=JOB_NAME, slurm_additional_parameters=extra, **parameters)
+            for config in part:
+                store.failure_path(config).unlink(missing_ok=True)
+            try:
+                with executor.batch():
+                    root = str(store.root.absolute())
+                    jobs = [executor.submit(TrainingJob(c.to_dict(), root, launcher, module, grace_s)) for c in part]
+            except subprocess.CalledProcessError as error:
+                raise RuntimeError(f"Slurm refused the jobs: {error.stderr or error}") from None
+            except submitit.core.utils.FailedJobError as error:
+                raise RuntimeError(f"Slurm refused the jobs: {str(error).strip().splitlines()[-1]}") from None
+            for config, job in zip(part, jobs, strict=True):
+                note = {"job_id": job.job_id, "cluster": cluster, "log": str(job.paths.stdout)}
+                write_atomically(_note_path(config.run_id, store), json.dumps(note) + "\n")
+                job_ids.append(job.job_id)
+    return job_ids
+
+
+def wait_for(
+    configs: Iterable[RunConfig],
+    store: RunStore,
+    *,
+    cost: Callable[[RunConfig], float] = lambda config: config.total_steps,
+    progress: bool = True,
+    look_s: float = LOOK_S,
+) -> None:
+    """Return when every run is finished. An interrupt leaves the jobs where they are.
+
+    Raises:
+        LaunchError: jobs ended without their run. The others are finished.
+    """
+    configs = list(dict.fromkeys(configs))
+    bar = _Progress(store.missing(configs), store, cost, shown=progress)
+    try:
+        while True:
+            jobs = jobs_of(store.missing(configs), store)  # before the runs: one that ends meanwhile is then seen finished
+            missing = store.missing(configs)
+            live = [c for c in missing if store.is_running(c) or (c in jobs and jobs[c].state in (QUEUED, RUNNING))]
+            if not live:
+                break
+            bar.update()
+            time.sleep(look_s)
+    finally:
+        bar.close()
+    if failed := store.missing(configs):
+        parts = [f"{len(failed)} run(s) failed; every other run is finished"]
+        for config in failed:
+            trace, job = store.failure_path(config), jobs.get(config)
+            log = trace if trace.exists() else job.log if job else None
+            how = f" (job {job.job_id}: {job.reason or job.state})" if job else " (no job)"
+            parts.append(f"\n{config.run_id}{how}")
+            parts.append(f"{log}:\n{tail(log)}" if log and log.is_file() else "    (no log)")
+        parts.append("\n  again: the same command")
+        raise LaunchError("\n".join(parts), failed)
+
+
+def _note_path(run_id: str, store: RunStore) -> Path:
+    return store.root / ".slurm" / f"{run_id}.json"
+
+
+def job_log(run_id: str, store: RunStore) -> Path | None:
+    """What the run's last job printed; None if it was never given to a cluster."""
+    path = _note_path(run_id, store)
+    return Path(json.loads(path.read_text())["log"]) if path.exists() else None
+
+
+def jobs_of(configs: Iterable[RunConfig], store: RunStore) -> dict[RunConfig, Job]:
+    """The last job of every run that was given to a cluster. One that is over is told apart only while Slurm remembers it."""
+    notes = {}
+    for config in configs:
+        with suppress(OSError, ValueError):
+            notes[config] = json.loads(_note_path(config.run_id, store).read_text())
+    of_slurm = [note["job_id"] for note in notes.values() if note["cluster"] == "slurm"]
+    states = _squeue(of_slurm) if of_slurm else {}
+    jobs = {}
+    for config, note in notes.items():
+        job_id = note["job_id"]
+        if note["cluster"] == "slurm":
+            word = states.get(job_id) or _last_word(job_id)
+        else:
+            word = "RUNNING" if _is_alive(int(job_id)) else "FAILED"
+        jobs[config] = Job(job_id, _state(word), Path(note["log"]), word)
+    return jobs
+
+
+def _state(word: str) -> str:
+    """Our word for Slurm's."""
+    if word in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "SUSPENDED", "RESV_DEL_HOLD"):
+        return QUEUED
+    if word in ("RUNNING", "CONFIGURING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING"):
+        return RUNNING
+    return CANCELLED if word.startswith("CANCELLED") else FAILED
+
+
+def _squeue(job_ids: Sequence[str]) -> dict[str, str]:
+    """Slurm's word for the state of each of these jobs that is not over."""
+    mains = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
+    command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={mains}"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    except FileNotFoundError:
+        raise RuntimeError("runs were given to Slurm, and squeue is not on PATH; call this where Slurm can be asked") from None
+    except subprocess.TimeoutExpired:
+        raise RuntimeError("Slurm does not answer (squeue); try again") from None
+    except subprocess.CalledProcessError as error:
+        if "Invalid job id" not in error.stderr:  # of a job that Slurm has forgotten
+            raise RuntimeError(f"Slurm cannot be asked: {error.stderr.strip()}") from None
+        listed = ""
+    return dict(line.split()[:2] for line in listed.splitlines())
+
+
+def _last_word(job_id: str) -> str:
+    """Slurm's word for how a job ended, from its memory or its accounts; empty if it has neither."""
+    asked = (
+        (["scontrol", "show", "job", "--oneliner", job_id], "JobState="),
+        (["sacct", "--allocations", "--noheader", "--parsable2", "--format=State", f"--jobs={job_id}"], ""),
+    )
+    for command, before in asked:
+        with suppress(OSError, subprocess.SubprocessError):
+            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+            if word := answer.partition(before)[2].split()[:1] if before else answer.split()[:1]:
+                return word[0]
+    return ""
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,309 @@
+"""Jobs of a cluster: a Slurm of one machine where it is installed, else submitit's stand-in. Training is a stand-in too.
+
+The Slurm is the test's own: its daemons, key, ports and folders live and die with the module.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from maskft.launch import Launcher, LaunchError, ensure
+from maskft.runs import RunConfig, RunStore
+from maskft.slurm import jobs_of, submit, wait_for
+from maskft.status import show_log, show_status, status
+
+pytest.importorskip("submitit")
+DAEMONS = [shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("munged", "slurmctld", "slurmd")]
+HAS_SLURM = all(DAEMONS) and shutil.which("sbatch") is not None
+needs_slurm = pytest.mark.skipif(not HAS_SLURM, reason="no Slurm is installed")
+PLAIN = Launcher(kind="plain")
+
+# Behaves as maskft.training does. Seeds in `fail` raise, seeds in `die` are killed, seeds in `hang` wait until told to end,
+# and then leave a checkpoint, as training does.
+FAKE = """
+import json, os, signal, sys, time, traceback
+from maskft.runs import METRIC_FIELDS, RECORD_FIELDS, RunConfig, RunStore
+
+store = RunStore(sys.argv[2])
+
+def told(what, config):
+    path = store.root / what
+    return path.exists() and str(config.seed) in path.read_text().split()
+
+def train(config, staging):
+    def end(*_):
+        (staging / "resume").mkdir(exist_ok=True)
+        (staging / "resume" / "step").write_text("7")
+        sys.exit(143)
+    signal.signal(signal.SIGTERM, end)
+    step = (staging / "resume" / "step").read_text() if (staging / "resume" / "step").exists() else "0"
+    with open(store.root / "work", "a") as work:
+        work.write(f"{config.seed} {step}\\n")
+    if told("fail", config):
+        raise FloatingPointError(f"loss is nan of seed {config.seed}")
+    if told("die", config):
+        print("eating memory", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    while told("hang", config):
+        time.sleep(0.05)
+    row = dict.fromkeys(METRIC_FIELDS, 0)
+    (staging / "metrics.jsonl").write_text("".join(json.dumps(row | {"step": s}) + "\\n" for s in config.eval_steps))
+    (staging / "losses.jsonl").touch()
+    (staging / "generations.jsonl").touch()
+    store.publish(config, staging, dict.fromkeys(RECORD_FIELDS))
+
+n_failed = 0
+for line in open(sys.argv[4]):
+    config = RunConfig.from_dict(json.loads(line))
+    with store.claim(config) as staging:
+        if staging is not None:
+            try:
+                train(config, staging)
+            except Exception:
+                n_failed += 1
+                store.report_failure(config, traceback.format_exc())
+sys.exit(1 if n_failed else 0)
+"""
+
+
+def make_config(seed: int, **changes) -> RunConfig:
+    values = {
+        "dataset": "wiki", "source": "synthetic", "data_fingerprint": "f00d", "method": "ar", "base": "tiny-ar",
+        "base_revision": "1", "learning_rate": 1e-3, "eval_steps": (0, 10), "seed": seed,
+    }  # fmt: skip
+    return RunConfig(**(values | changes))
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """`slurm`, with SLURM_CONF naming a running one of one machine with two processors, or `local`."""
+    if not HAS_SLURM:
+        yield "local"
+        return
+    # munge wants a socket that everybody can reach, and pytest's folders are private.
+    root = Path(subprocess.run(["mktemp", "-d"], check=True, capture_output=True, text=True).stdout.strip())
+    root.chmod(0o755)
+    for name in ("state", "spool", "munge", "socket"):
+        (root / name).mkdir()
+    (root / "munge" / "key").write_bytes(os.urandom(1024))
+    (root / "munge" / "key").chmod(0o600)
+    host, user = socket.gethostname().split(".")[0], subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip()
+    settings = {
+        "ClusterName": "one", "SlurmctldHost": f"{host}(127.0.0.1)", "SlurmUser": user, "SlurmdUser": user,
+        "AuthType": "auth/munge", "AuthInfo": f"socket={root}/socket/munge", "CredType": "cred/munge",
+        "SlurmctldPort": _free_port(), "SlurmdPort": _free_port(), "StateSaveLocation": f"{root}/state",
+        "SlurmdSpoolDir": f"{root}/spool", "SlurmctldPidFile": f"{root}/slurmctld.pid", "SlurmdPidFile": f"{root}/slurmd.pid",
+        "SlurmctldLogFile": f"{root}/slurmctld.log", "SlurmdLogFile": f"{root}/slurmd.log",
+        "ProctrackType": "proctrack/linuxproc", "TaskPlugin": "task/none", "SelectType": "select/cons_tres",
+        "SelectTypeParameters": "CR_CPU", "SlurmdParameters": "config_overrides", "ReturnToService": 2,
+        "JobAcctGatherType": "jobacct_gather/none", "AccountingStorageType": "accounting_storage/none", "MpiDefault": "none",
+        "SwitchType": "switch/none", "SchedulerParameters": "sched_interval=1,batch_sched_delay=0", "KillWait": 5,
+        "PreemptType": "preempt/partition_prio", "PreemptMode": "REQUEUE", "SchedulerTimeSlice": 5,
+    }  # fmt: skip
+    lines = [f"{key}={value}" for key, value in settings.items()]
+    lines += [
+        f"NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN",
+        "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60",
+        "PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF",
+    ]
+    (root / "slurm.conf").write_text("\n".join(lines) + "\n")
+    before, os.environ["SLURM_CONF"] = os.environ.get("SLURM_CONF"), str(root / "slurm.conf")
+    munged, slurmctld, slurmd = DAEMONS
+    munge = [f"--{name}={root}/{path}" for name, path in (
+        ("key-file", "munge/key"), ("socket", "socket/munge"), ("pid-file", "munge.pid"), ("log-file", "munge/log"),
+        ("seed-file", "munge/seed"),
+    )]  # fmt: skip
+    daemons = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=(root / "daemons.log").open("ab"))
+        for command in ([munged, "--foreground", "--force", "--num-threads=2", *munge], [slurmctld, "-D", "-c"], [slurmd, "-D"])
+        if not time.sleep(1)  # the next talks to the one before
+    ]
+    try:
+        wait_until(lambda: "idle" in _run("sinfo", "--noheader", "--format=%T"), "an idle node", (root / "slurmctld.log"))
+        yield "slurm"
+    finally:
+        _run("scancel", f"--user={user}", "--signal=KILL")
+        for daemon in reversed(daemons):
+            daemon.terminate()
+            daemon.wait(30)
+        del os.environ["SLURM_CONF"]
+        if before is not None:
+            os.environ["SLURM_CONF"] = before
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def wait_until(claim, what: str, log: Path | None = None) -> None:
+    for _ in range(450):
+        if claim():
+            return
+        time.sleep(0.2)
+    pytest.fail(f"90 s passed without {what}" + (f"\n{log.read_text()[-2000:]}" if log else ""))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> RunStore:
+    (tmp_path / "fake_training.py").write_text(FAKE)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[1]}")
+    (tmp_path / "store").mkdir()
+    return RunStore(tmp_path / "store")
+
+
+@pytest.fixture
+def give(cluster, store):
+    """Submits runs of the stand-in for training."""
+
+    given = []
+
+    def give(*configs: RunConfig, **settings) -> list[str]:
+        given.extend(jobs := submit(
+            configs, store, launcher=PLAIN, module="fake_training", cluster=cluster,
+            settings={"timeout_min": 5, "signal_delay_s": 20} | settings,
+        ))  # fmt: skip
+        return jobs
+
+    yield give
+    if cluster == "slurm":
+        _run("scancel", *given)
+
+
+def wait_for_start(store: RunStore) -> None:
+    wait_until(lambda: work_done(store), "a start of the run")
+
+
+def wait_for_end_of_training(store: RunStore, config: RunConfig) -> None:
+    """Until it has left its checkpoint, as it does when it is told to end; then it may do better."""
+    saved = store.root / ".partial" / config.run_id / "resume" / "step"
+    wait_until(lambda: saved.exists() and not store.is_running(config), "the end of the training")
+    (store.root / "hang").unlink()
+
+
+def wait_for_second_start(store: RunStore, config: RunConfig, job_id: str) -> None:
+    """Slurm lets two minutes pass before a job that was requeued may start; a test only as long as its old permits count."""
+    wait_until(lambda: states(store, config) == ["queued"], "the job in the queue again")
+    subprocess.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now+3seconds"], check=True)
+    wait_for([config], store, progress=False, look_s=0.2)
+
+
+def work_done(store: RunStore) -> list[str]:
+    """`seed step`: every start of a run, and the step it began at."""
+    path = store.root / "work"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def states(store: RunStore, *configs: RunConfig) -> list[str]:
+    return status(configs, store)["status"].tolist()
+
+
+def test_jobs_train_each_run_once_and_a_failed_or_killed_one_is_told_with_its_log(give, store):
+    """An array of four: one is NaN, one dies of SIGKILL, two are well. Nothing is submitted twice; a retry is."""
+    nan, dead, *well = configs = [make_config(seed) for seed in range(4)]
+    (store.root / "fail").write_text("0")
+    (store.root / "die").write_text("1")
+    assert len(give(*configs)) == 4
+    assert not (set(states(store, *configs)) & {"missing", "cancelled"})
+    with pytest.raises(LaunchError) as caught:
+        wait_for(configs, store, progress=False, look_s=0.2)
+    assert caught.value.failed == (nan, dead) and store.missing(configs) == [nan, dead]
+    message = str(caught.value)
+    assert "2 run(s) failed" in message and "FloatingPointError: loss is nan of seed 0" in message
+    assert "ended with code -9" in message and "eating memory" in message and well[0].run_id not in message
+    table = status(configs, store).set_index("run_id")
+    assert table["status"].tolist() == ["failed", "failed", "done", "done"]
+    assert "FloatingPointError" in Path(table.log[nan.run_id]).read_text() and "-9" in Path(table.log[dead.run_id]).read_text()
+    assert "2 done, 2 failed" in show_status(status(configs, store)) and "eating memory" in show_log(dead.run_id, store)
+    for what in ("fail", "die"):
+        (store.root / what).unlink()
+    assert len(give(*configs)) == 2
+    wait_for(configs, store, progress=False, look_s=0.2)
+    assert states(store, *configs) == ["done"] * 4
+    assert sorted(work_done(store)) == ["0 0", "0 0", "1 0", "1 0", "2 0", "3 0"] and give(*configs) == []
+
+
+@needs_slurm
+def test_a_job_that_runs_out_of_time_saves_its_state_and_goes_on_from_it(give, store):
+    """What Slurm sends before the limit is sent by hand: the first limit there is, a minute, is too long for a test."""
+    config = make_config(0)
+    (store.root / "hang").write_text("0")
+    (job_id,) = give(config)
+    wait_for_start(store)
+    assert states(store, config) == ["running"] and give(config) == []
+    _run("scancel", "--signal=USR2", job_id)
+    wait_for_end_of_training(store, config)
+    wait_for_second_start(store, config, job_id)
+    assert work_done(store) == ["0 0", "0 7"]
+    assert "Requeued job" in jobs_of([config], store)[config].log.read_text()
+
+
+@needs_slurm
+def test_a_job_that_must_make_room_saves_its_state_and_goes_on_when_there_is_room(give, store):
+    """A job of a partition of higher priority wants both processors; Slurm sends SIGTERM and a minute of grace begins."""
+    config = make_config(0)
+    (store.root / "hang").write_text("0")
+    (job_id,) = give(config)
+    wait_for_start(store)
+    urgent = _run("sbatch", "--parsable", "--partition=urgent", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 600").strip()
+    try:
+        wait_for_end_of_training(store, config)
+        wait_until(lambda: _run("squeue", "--noheader", "--format=%T", f"--jobs={urgent}") == "RUNNING\n", "the urgent job")
+        assert states(store, config) == ["queued"]
+    finally:
+        _run("scancel", urgent)
+    wait_for_second_start(store, config, job_id)
+    assert work_done(store) == ["0 0", "0 7"]
+
+
+@needs_slurm
+def test_a_job_that_is_requeued_by_hand_goes_on(give, store):
+    config = make_config(0)
+    (store.root / "hang").write_text("0")
+    (job_id,) = give(config)
+    wait_for_start(store)
+    _run("scontrol", "requeue", job_id)
+    wait_for_end_of_training(store, config)
+    wait_for_second_start(store, config, job_id)
+    assert work_done(store) == ["0 0", "0 7"]
+
+
+@needs_slurm
+def test_a_cancelled_job_saves_its_state_is_not_requeued_and_can_be_given_again(give, store):
+    running, queued = configs = [make_config(0), make_config(1)]
+    (store.root / "hang").write_text("0")
+    first = give(running, cpus_per_task=2)
+    wait_for_start(store)
+    second = give(queued)
+    assert states(store, *configs) == ["running", "queued"]
+    _run("scancel", *first, *second)
+    wait_until(lambda: states(store, *configs) == ["cancelled", "cancelled"], "the end of the jobs")
+    with pytest.raises(LaunchError, match="CANCELLED"):
+        wait_for(configs, store, progress=False, look_s=0.2)
+    (store.root / "hang").unlink()
+    assert len(give(*configs)) == 2
+    wait_for(configs, store, progress=False, look_s=0.2)
+    assert sorted(work_done(store)) == ["0 0", "0 7", "1 0"]
+
+
+def test_two_users_who_submit_at_once_and_a_third_who_trains_here_share_the_runs(give, store):
+    configs = [make_config(seed) for seed in range(4)]
+    with ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(give, *order) for order in (configs, configs[::-1])]
+        jobs = [job.result() for job in jobs]
+        assert sorted(map(len, jobs)) == [0, 4]
+        ensure(configs, store, scale_launcher=PLAIN, module="fake_training", workers=1, progress=False)
+    wait_for(configs, store, progress=False, look_s=0.2)
+    assert sorted(work_done(store)) == ["0 0", "1 0", "2 0", "3 0"]
