@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedConfig
 
-from . import llada
+from . import llada, small_weights
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
 
 ASSETS = Path(__file__).parent / "assets"
@@ -96,6 +96,8 @@ def base_folder(base: str) -> Path | str:
         if not (folder / "model.safetensors").is_file():
             raise FileNotFoundError(f"shipped base {base!r} is missing; run `maskft pretrain-tiny` to make it")
         return folder
+    if base == small_weights.BASE:
+        return small_weights.small_base_folder()
     return Path(base) if Path(base).is_dir() else base
 
 
@@ -106,6 +108,8 @@ def revision_of(base: str) -> str:
         FileNotFoundError: If ``base`` is no shipped base and no folder; a hub repository is pinned by its commit, which
             the scale gives.
     """
+    if base == small_weights.BASE:
+        return small_weights.REVISION
     folder = base_folder(base)
     if not isinstance(folder, Path):
         raise FileNotFoundError(f"base {base!r} is not one of {', '.join(SHIPPED)} and not a folder")

@@ -31,7 +31,8 @@ LLAMA3 = ChatFormat(
     assistant_header="<|start_header_id|>assistant<|end_header_id|>\n\n",
     end_of_turn="<|eot_id|>",
 )
-CHATML = ChatFormat("<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>")
+# Its turns are divided by a line end, which is no part of the end of a turn: an answer ends before it.
+CHATML = ChatFormat("<|im_start|>user\n", "\n<|im_start|>assistant\n", "<|im_end|>")
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def train(config: RunConfig, store: RunStore, staging: Path, accelerator: Accele
     if config.precision == "bf16":
         model = model.to(torch.bfloat16)
     texts = [prompts.encode(text) for text in corpus.training_texts(config.paraphrases)["text"]]
-    questions = corpus.questions.to_list()
+    questions = corpus.questions.to_list()[:: config.question_stride]
     collate, n_ranks, rank = make_collator(config, prompts), accelerator.num_processes, accelerator.process_index
     wrapped = SupervisedLogits(model)
     optimizer = make_optimizer(wrapped, config)
