@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scale", default="tiny", help="tiny or paper (default: tiny)")
+    parser.add_argument("--scale", default="tiny", help="tiny, small, small:BASE or paper (default: tiny)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 to N-1 (default: 1)")
     parser.add_argument("--world-seed", type=int, default=0, help="which synthetic world the documents come from (tiny)")
 
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--cores", type=int, default=None, metavar="N", help="CPU cores of the tiny scale (default: all)")
 
     overview = commands.add_parser("overview", help="bring the README's map of exhibits up to date with the records")
-    overview.add_argument("--scale", default="tiny", help="tiny or paper (default: tiny)")
+    overview.add_argument("--scale", default="tiny", help="tiny, small, small:BASE or paper (default: tiny)")
 
     pretrain = commands.add_parser("pretrain-tiny", help="make the tiny bases and their tokenizer again")
     pretrain.add_argument("bases", nargs="*", metavar="BASE", help="which bases (default: all, one after another)")

