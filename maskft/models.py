@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, 
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from . import llada, small_weights
+from .ar_shift import has_ar_shift, shift_outputs
 from .chat import chat_format_of, ordinary_ids, token_ids_of
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
 
@@ -199,5 +200,7 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[P
     model.__dict__.pop("_weight_conversions", None)
     if rotates_in_float32:
         llada.rotate_in_float32(model)
+    if method == "dllm" and has_ar_shift(model):
+        shift_outputs(model)
     assert_attention(model.eval(), bidirectional=method == "dllm")
     return model, prompts_for(tokenizer, model.get_input_embeddings().num_embeddings)
