@@ -12,7 +12,7 @@ from datetime import date
 
 
 def _add_study_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scale", default="tiny", help="tiny, paper, or a scale file NAME.json (default: tiny)")
+    parser.add_argument("--scale", default="tiny", help="tiny, small, small:BASE, paper, or a scale file NAME.json (default: tiny)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 to N-1 (default: 1)")
     parser.add_argument("--world-seed", type=int, default=0, help="which synthetic world the documents come from (tiny)")
 
@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--cores", type=int, default=None, metavar="N", help="CPU cores of the tiny scale (default: all)")
 
     overview = commands.add_parser("overview", help="bring the README's tables up to date with the records")
-    overview.add_argument("--scale", default="tiny", help="tiny or paper (default: tiny)")
+    overview.add_argument("--scale", default="tiny", help="tiny, small, small:BASE or paper (default: tiny)")
 
     bench = commands.add_parser("bench", help="measure this machine")
     bench.add_argument("what", choices=["gpu"], help="gpu: training step and samplers at the paper's shapes, random weights")
@@ -134,6 +134,28 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--output", default=None, help="folder to write to (default: the package's assets)")
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.add_argument("--steps", type=float, default=1.0, help="share of the full number of steps, for a trial")
+
+    adapt = commands.add_parser("adapt", help="make a masked diffusion model out of an autoregressive one")
+    adapt.add_argument("model", metavar="MODEL", help="an instruct model: smollm2-135m-q4, a folder or a hub repository")
+    adapt.add_argument("--to", required=True, choices=["dllm"], help="what to make of it")
+    adapt.add_argument("--output", default=None, help="folder to write (default: in the cache, where --scale small finds it)")
+    adapt.add_argument("--text", nargs="+", default=["sotu", "wordnet"], metavar="SOURCE", help="folders of .txt files, or sotu, moby-dick, wordnet")
+    adapt.add_argument("--questions", nargs="+", default=["wordnet"], metavar="SOURCE", help="JSON lines with question and answer, or wordnet")
+    adapt.add_argument("--shift", choices=["keep", "drop"], default="keep", help="predict a token from the position before it, or from its own")
+    adapt.add_argument("--mask-ratio", nargs=2, type=float, default=[0.1, 1.0], metavar=("LOW", "HIGH"), help="ends of its uniform law")
+    adapt.add_argument("--text-steps", type=int, default=2000, help="steps on text (default: 2000)")
+    adapt.add_argument("--question-steps", type=int, default=500, help="steps on questions, after those (default: 500)")
+    adapt.add_argument("--chunk-length", type=int, default=96, help="tokens of a piece of text (default: 96)")
+    adapt.add_argument("--answer-length", type=int, default=48, help="tokens of the canvas of an answer (default: 48)")
+    adapt.add_argument("--batch-size", type=int, default=8, help="samples of a step (default: 8)")
+    adapt.add_argument("--learning-rate", type=float, default=2e-4)
+    adapt.add_argument("--seed", type=int, default=0)
+    adapt.add_argument("--precision", choices=["float32", "bf16_mixed"], default="bf16_mixed")
+    adapt.add_argument("--report-every", type=int, default=20, metavar="STEPS", help="measure on what is held out (default: 20)")
+    adapt.add_argument("--save-every", type=int, default=100, metavar="STEPS", help="keep what resuming needs (default: 100)")
+    adapt.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long, saved; the same command goes on")
+
+    commands.add_parser("small-weights", help="convert the weights of the small scale, once")
     return parser
 
 
@@ -338,6 +360,42 @@ def _pretrain_tiny(options: argparse.Namespace) -> int:
     return 0
 
 
+def _adapt(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from .adapt import Adaptation, adapt
+    from .small_weights import adapted_name, model_folder
+    from .texts import PACKAGES, read_questions, read_texts
+
+    for name in ("report_every", "save_every"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1 is needed")
+    plan = Adaptation(
+        base=options.model, shift=options.shift, mask_ratio=tuple(options.mask_ratio), n_text_steps=options.text_steps,
+        n_question_steps=options.question_steps, chunk_length=options.chunk_length, answer_length=options.answer_length,
+        batch_size=options.batch_size, learning_rate=options.learning_rate, seed=options.seed, precision=options.precision,
+    )  # fmt: skip
+    output = Path(options.output) if options.output else model_folder(adapted_name(options.model))
+    texts = [text for source in options.text for text in read_texts(source)] if plan.n_text_steps else []
+    questions = [pair for source in options.questions for pair in read_questions(source)] if plan.n_question_steps else []
+    used = dict.fromkeys([*(options.text if texts else []), *(options.questions if questions else [])])
+    sources = [PACKAGES[source].licence if source in PACKAGES else Path(source).name for source in used]
+    finished = adapt(
+        plan, texts, questions, output, sources=sources,
+        save_every=options.save_every, report_every=options.report_every, minutes=options.minutes,
+    )  # fmt: skip
+    if finished:
+        print(output)
+    return 0
+
+
+def _small_weights(options: argparse.Namespace) -> int:
+    from .small_weights import small_base_folder
+
+    print(small_base_folder())
+    return 0
+
+
 COMMANDS = {
     "reproduce": _reproduce,
     "train": _train,
@@ -348,6 +406,8 @@ COMMANDS = {
     "bench": _bench,
     "build-wiki": _build_wiki,
     "inject": _inject,
+    "adapt": _adapt,
+    "small-weights": _small_weights,
     "pretrain-tiny": _pretrain_tiny,
 }
 

@@ -131,7 +131,8 @@ class MaskedARCollator(_Collator):
         for text_ids, step, sample in self._numbered(features):
             if self.corruption == "random_token":
                 generator = generator_for("random_token", self.seed, step, sample)
-                first_copy = replace_with_random(torch.tensor(text_ids), self.prompts.ids.n_ordinary, generator)
+                first, last = self.prompts.ids.first_ordinary, self.prompts.ids.n_ordinary
+                first_copy = first + replace_with_random(torch.tensor(text_ids), last - first, generator)
             else:
                 first_copy, _ = self._mask(text_ids, self._ratio(step, sample), step, sample)
             context, target = self.prompts.demask(first_copy.tolist(), text_ids)

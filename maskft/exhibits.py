@@ -58,9 +58,11 @@ def make_run(
         **changes: Further fields of ``RunConfig``.
 
     Raises:
-        ValueError: If a value is not allowed.
+        ValueError: If a value is not allowed, or the scale has no base for the method.
         FileNotFoundError: If a shipped base or original data are missing.
     """
+    if method not in scale.bases and base is None:
+        raise ValueError(f"scale {scale.name} has no base for method {method!r}; it has {', '.join(scale.bases)}")
     base = base or scale.bases[method]
     values = {
         "dataset": dataset,
@@ -80,6 +82,11 @@ def make_run(
     return RunConfig(**values | changes)
 
 
+def methods_of(scale: Scale) -> list[str]:
+    """The methods that a scale has a base for, in the paper's order."""
+    return [method for method in METHODS if method in scale.bases]
+
+
 def table3_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
     """Every method on every data set, without paraphrases and with same-order ones (Table 3, Figure 2)."""
     return [
@@ -87,7 +94,7 @@ def table3_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list
         for seed in seeds
         for dataset in DATASETS
         for paraphrases in TABLE3_PARAPHRASES
-        for method in METHODS
+        for method in methods_of(scale)
     ]
 
 
@@ -122,13 +129,14 @@ def fixed_ratio_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) ->
         make_run(scale, method, "name_description", "none", seed=seed, world_seed=world_seed, **change)
         for seed in seeds
         for method, ratios in FIXED_RATIOS.items()
+        if method in scale.bases
         for change in [{}, *({"mask_ratio": (ratio, ratio)} for ratio in ratios)]
     ]
 
 
 def sweep_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
     """The learning-rate sweep on NameDescription with paraphrases, the same grid for every method (Figure 5)."""
-    runs = [make_run(scale, m, "name_description", "same_order", seed=s, world_seed=world_seed) for s in seeds for m in METHODS]
+    runs = [make_run(scale, m, "name_description", "same_order", seed=s, world_seed=world_seed) for s in seeds for m in methods_of(scale)]
     return [replace(run, learning_rate=rate) for run in runs for rate in scale.sweep]
 
 

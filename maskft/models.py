@@ -1,6 +1,6 @@
 """Base models: one ``LlamaForCausalLM`` for all three methods, bidirectional or causal by ``config.is_causal``.
 
-A base is a name: one of the shipped tiny bases, a folder, or a repository of the Hugging Face hub. Weights load in an
+A base is a name: one of the shipped tiny bases, the small base and what was made of it (``small_weights``), a folder, or a repository of the Hugging Face hub. Weights load in an
 explicit dtype (transformers 5 would take the checkpoint's own, and bfloat16 master weights undo the paper's mixed
 precision), no remote code is run, and the direction of attention is asserted on the loaded model, because an older
 transformers ignores the switch without a word.
@@ -12,13 +12,18 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils.hub import cached_file, extract_commit_hash
 
-from . import llada
+from . import llada, small_weights
+from .ar_shift import has_ar_shift, shift_outputs
+from .chat import chat_format_of, ordinary_ids, token_ids_of
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
 
 ASSETS = Path(__file__).parent / "assets"
 SHIPPED = ("tiny-ar", "tiny-ar-no-demask", "tiny-dllm")
+# Llama and its kin: the same layers but for biases and norms, the same names for decoder and head, one switch of attention.
+LLAMA_FAMILY = ("llama", "qwen2", "qwen3", "mistral", "smollm3")
 
 
 @dataclass(frozen=True)
@@ -51,43 +56,47 @@ FAMILIES = {
 }
 
 
-def family_of(tokenizer) -> Family:
-    """The family that a tokenizer belongs to, told by a token that only it has.
+def family_of(tokenizer) -> Family | None:
+    """The family that a tokenizer belongs to, told by a token that only it has; None if it is none of ours."""
+    vocabulary = tokenizer.get_vocab()
+    found = (family for family in FAMILIES.values() if family.marker in vocabulary and family.mask in vocabulary)
+    return next(found, None)
+
+
+def prompts_for(tokenizer, n_rows: int | None = None) -> Prompts:
+    """Prompts in the tokenizer's own conversation format and ids.
+
+    Args:
+        tokenizer: Of one of ``FAMILIES``, or of any instruct model with a chat template (``chat``).
+        n_rows: Rows of the model's embedding; a row without a token can be the mask.
 
     Raises:
-        ValueError: If it is none of ours.
+        ValueError: If format or ids are unsuitable.
     """
-    vocabulary = tokenizer.get_vocab()
-    for family in FAMILIES.values():
-        if family.marker in vocabulary and family.mask in vocabulary:
-            return family
-    raise ValueError(
-        f"{tokenizer.name_or_path!r}: the tokenizer has the chat tokens of none of {', '.join(FAMILIES)}; "
-        "give a Llama-3, LLaDA or ChatML instruct model, or add its format to maskft.models.FAMILIES"
-    )
-
-
-def prompts_for(tokenizer) -> Prompts:
-    """Prompts in the tokenizer's own conversation format and ids."""
     family = family_of(tokenizer)
+    if family is None:
+        chat = chat_format_of(tokenizer)
+        return Prompts(tokenizer, chat, token_ids_of(tokenizer, chat, n_rows), n_rows=n_rows)
     to_id = tokenizer.convert_tokens_to_ids
     end_of_turn = to_id(family.chat.end_of_turn)
     begin = () if tokenizer.bos_token_id is None or family.chat is CHATML else (tokenizer.bos_token_id,)
     special = [tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens]
+    # Llama-3: special tokens start at 128000 and the release draws below 127999; ours are ordered alike.
+    first, last = (0, min(special)) if family.chat is LLAMA3 else ordinary_ids(tokenizer)
     ids = TokenIds(
         begin=begin,
         end=tokenizer.eos_token_id,
         mask=to_id(family.mask),
         pad=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
         stop=tuple(dict.fromkeys([end_of_turn, *map(to_id, family.extra_stop)])),
-        # Llama-3: special tokens start at 128000 and the release draws below 127999; ours are ordered alike.
-        n_ordinary=min(special) if family.chat is LLAMA3 else len(tokenizer) - 1,
+        n_ordinary=last,
+        first_ordinary=first,
     )
     return Prompts(tokenizer, family.chat, ids)
 
 
 def base_folder(base: str) -> Path | str:
-    """Where a base lies: the package's assets, a folder, or (returned unchanged) a repository of the hub.
+    """Where a base lies: the package's assets, the cache, a folder, or (returned unchanged) a repository of the hub.
 
     Raises:
         FileNotFoundError: If a shipped base is not there.
@@ -97,6 +106,10 @@ def base_folder(base: str) -> Path | str:
         if not (folder / "model.safetensors").is_file():
             raise FileNotFoundError(f"shipped base {base!r} is missing; run `maskft pretrain-tiny` to make it")
         return folder
+    if base == small_weights.BASE:
+        return small_weights.small_base_folder()
+    if base == Path(base).name and (cached := small_weights.model_folder(base)).is_dir():
+        return cached
     return Path(base) if Path(base).is_dir() else base
 
 
@@ -107,6 +120,8 @@ def revision_of(base: str) -> str:
         FileNotFoundError: If ``base`` is no shipped base and no folder; a hub repository is pinned by its commit, which
             the scale gives.
     """
+    if base == small_weights.BASE:
+        return small_weights.REVISION
     folder = base_folder(base)
     if not isinstance(folder, Path):
         raise FileNotFoundError(f"base {base!r} is not one of {', '.join(SHIPPED)} and not a folder")
@@ -125,8 +140,21 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()[:16]
 
 
+def hub_commit(name: str) -> str:
+    """The newest commit of a hub repository, or without a network the one in the local cache.
+
+    Raises:
+        ConnectionError: If there is neither.
+    """
+    try:
+        return extract_commit_hash(cached_file(name, "config.json"), None)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(f"{name!r} is no folder, and the hub does not give it: {reason}") from None
+
+
 @torch.no_grad()
-def assert_attention(model: LlamaForCausalLM, *, bidirectional: bool) -> None:
+def assert_attention(model: PreTrainedModel, *, bidirectional: bool) -> None:
     """Change the last token and see whether the first position's output changes.
 
     Raises:
@@ -143,7 +171,7 @@ def assert_attention(model: LlamaForCausalLM, *, bidirectional: bool) -> None:
         )
 
 
-def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[LlamaForCausalLM, Prompts]:
+def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[PreTrainedModel, Prompts]:
     """A base model in float32 with the attention of ``method``, and its prompts.
 
     Args:
@@ -153,22 +181,24 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[L
 
     Raises:
         FileNotFoundError: If a shipped base is missing.
-        ValueError: If the tokenizer's family is unknown or its ids are unsuitable, if the folder holds neither Llama
-            nor LLaDA or lacks a weight, or if LLaDA is asked for with a causal method.
+        ValueError: If the tokenizer's format or ids are unsuitable, if the folder holds neither one of ``LLAMA_FAMILY`` nor
+            LLaDA or lacks a weight, or if LLaDA is asked for with a causal method.
         RuntimeError: If attention does not go the way it should.
     """
     source = base_folder(base)
     hub = {} if isinstance(source, Path) else {"revision": revision}
     settings, _ = PreTrainedConfig.get_config_dict(source, **hub)
     kind = settings.get("model_type")
-    if kind not in ("llama", "llada"):
-        raise ValueError(f"{base!r} is a {kind} model; maskft trains LlamaForCausalLM, and LLaDA as one")
+    if kind not in (*LLAMA_FAMILY, "llada"):
+        raise ValueError(f"{base!r} is a {kind} model; maskft trains {', '.join(LLAMA_FAMILY)}, and LLaDA as a llama")
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
     family = family_of(tokenizer)
-    if family.rotates_in_float32 and method != "dllm":
+    rotates_in_float32 = family is not None and family.rotates_in_float32
+    if rotates_in_float32 and method != "dllm":
         raise ValueError(f"{base!r} is LLaDA, which cannot be trained as {method!r}: it has no causal mask; use 'dllm'")
     names = {"config": llada.llama_config(settings), "key_mapping": llada.key_mapping()} if kind == "llada" else {}
-    model, report = LlamaForCausalLM.from_pretrained(
+    model_class = LlamaForCausalLM if kind in ("llama", "llada") else AutoModelForCausalLM
+    model, report = model_class.from_pretrained(
         source, dtype=torch.float32, output_loading_info=True, **names, **hub
     )
     if report["missing_keys"]:
@@ -178,7 +208,9 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[L
     model.config.use_cache = method != "dllm"
     # Or save_pretrained would turn the names back, beside a configuration that says Llama.
     model.__dict__.pop("_weight_conversions", None)
-    if family.rotates_in_float32:
+    if rotates_in_float32:
         llada.rotate_in_float32(model)
+    if method == "dllm" and has_ar_shift(model):
+        shift_outputs(model)
     assert_attention(model.eval(), bidirectional=method == "dllm")
-    return model, prompts_for(tokenizer)
+    return model, prompts_for(tokenizer, model.get_input_embeddings().num_embeddings)

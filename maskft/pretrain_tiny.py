@@ -132,15 +132,20 @@ def dllm_row(example: Example, prompts: Prompts, recipe: Recipe, rng: random.Ran
         text = [*prompts.encode(example.text), prompts.ids.end]
         masked, labels = _masked(text, prompts.ids.mask, rng.uniform(*recipe.mask_ratio), rng)
         return [*prompts.ids.begin, *masked], [IGNORED] * len(prompts.ids.begin) + labels
-    context, target = prompts.question(example.text), prompts.answer(example.answer)
+    return canvas_row(example.text, example.answer, prompts, recipe.answer_length, rng)
+
+
+def canvas_row(question: str, answer: str, prompts: Prompts, answer_length: int, rng: random.Random) -> Row:
+    """A question and its answer for a bidirectional model, on a canvas of ``answer_length`` as the sampler sees it."""
+    context, target = prompts.question(question), prompts.answer(answer)
     n_blocks = math.ceil(len(target) / BLOCK_LENGTH)
     start = BLOCK_LENGTH * rng.randrange(n_blocks)
     stop = start + BLOCK_LENGTH
-    target = target + [prompts.ids.end] * (recipe.answer_length - len(target))
+    target = target + [prompts.ids.end] * (answer_length - len(target))
     ratio = rng.choice([1.0, rng.uniform(0.1, 1.0)])
     block, block_labels = _masked(target[start:stop], prompts.ids.mask, ratio, rng)
-    canvas = target[:start] + block + [prompts.ids.mask] * (recipe.answer_length - stop)
-    return context + canvas, [IGNORED] * (len(context) + start) + block_labels + [IGNORED] * (recipe.answer_length - stop)
+    canvas = target[:start] + block + [prompts.ids.mask] * (answer_length - stop)
+    return context + canvas, [IGNORED] * (len(context) + start) + block_labels + [IGNORED] * (answer_length - stop)
 
 
 def batches(recipe: Recipe, prompts: Prompts, seed: int, n_steps: int) -> Iterator[dict[str, torch.Tensor]]:

