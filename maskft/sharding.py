@@ -107,7 +107,8 @@ class PolicyCheck:
                 flaws.append(f"the gradient of {name} is {parameter.grad.dtype}, not {master}")
         for unit in units:
             # Which dtype is reduced in shows nowhere outside; this is where FSDP2 keeps what it was given.
-            for group in unit._get_fsdp_state()._fsdp_param_groups:
+            state = unit._get_fsdp_state()
+            for group in getattr(state, "_fsdp_param_groups", None) or [state._fsdp_param_group]:  # torch before 2.13 has one
                 if group.mp_policy != policy:
                     flaws.append(f"a unit has the policy {group.mp_policy}, not {policy}")
         flaws += [f"the {what} of a layer are {dtype}, not {expected}" for what, dtype in self.seen.items() if dtype != expected]
