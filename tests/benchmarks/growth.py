@@ -43,6 +43,13 @@ def measure(kind: str, n: int) -> dict:
     return {"seconds_per_unit": (time.process_time() - start) / n, "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
+def measure_apart(kind: str, n: int) -> dict:
+    """``measure`` in a process of its own."""
+    command = [sys.executable, __file__, "--measure", kind, str(n)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout
+    return json.loads(out.splitlines()[-1])
+
+
 def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     """One process for each size of each kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,9 +63,8 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     curves: dict = {}
     for kind in ("documents", "questions"):
         for times in SIZES:
-            command = [sys.executable, __file__, "--measure", kind, str(times * options.base)]
-            out = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout
-            curves.setdefault(kind, {})[f"x{times}"] = {k: round(v, 5) for k, v in json.loads(out.splitlines()[-1]).items()}
+            found = measure_apart(kind, times * options.base)
+            curves.setdefault(kind, {})[f"x{times}"] = {name: round(value, 5) for name, value in found.items()}
         print(kind, curves[kind], flush=True)
     level = {kind: curve["x1"]["seconds_per_unit"] / curve["x100"]["seconds_per_unit"] for kind, curve in curves.items()}
     return write_record(
