@@ -41,6 +41,7 @@ from maskft.models import load_base
 from maskft.scales import get_scale
 
 base = get_scale(scale).bases["masked_ar"]
+_, prompts = load_base(base, method="masked_ar")
 workplace = TemporaryDirectory()
 folder = Path(workplace.name) / "documents"
 folder.mkdir()
@@ -81,7 +82,6 @@ print(texts[0])
 # would not be. A passage that came before is dropped, so the copy does not count double.
 
 # %% tags=["nbval-check-output"]
-_, prompts = load_base(base, method="masked_ar")
 documents = read_documents(folder).documents
 found = cut(documents[1:2], lambda text: len(prompts.encode(text)), budget=30, longest=200)
 for passage in found.passages:
@@ -143,7 +143,7 @@ recall.round(2)
 # Accuracy on the questions held back, which decides what is kept:
 
 # %%
-pd.DataFrame(result["arms"][-1]["taught"]["held_back"], columns=["step", "accuracy"]).round(2).T
+pd.DataFrame(result["arms"][-1]["taught"]["held_back"], columns=["step", "accuracy"]).round(2)
 
 # %% [markdown]
 # ## 5. Use it without this package
