@@ -157,7 +157,7 @@ def _no_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[Ru
     return []
 
 
-# The paper's exhibits by its names, and four of ours; each is a notebook. Most share their runs.
+# The paper's exhibits by its names, and five of ours; each is a notebook. Most share their runs.
 EXHIBITS: dict[str, Runs] = {
     "table1": table1_runs,
     "table2": table2_runs,
@@ -176,6 +176,7 @@ EXHIBITS: dict[str, Runs] = {
     "method_from_scratch": _no_runs,
     "explore_generations": table3_runs,
     "claims": _all_runs,
+    "cluster_simulation": _no_runs,
 }
 
 

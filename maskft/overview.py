@@ -84,6 +84,7 @@ ROWS = {
     "claims": Row("all of them", "the paper's claims, judged"),
     "method_from_scratch": Row("–", "the method, built in short cells on one sentence"),
     "explore_generations": Row("–", "browse answers, watch the dLLM unmask, ask your own question"),
+    "cluster_simulation": Row("–", "what the paper's own runs would take on 4 to 512 GPUs"),
 }  # fmt: skip
 
 

@@ -3,23 +3,19 @@
 The Slurm is the test's own: its daemons, key, ports and folders live and die with the module.
 """
 
-import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from maskft import slurm
 from maskft.launch import Launcher, LaunchError, ensure
 from maskft.runs import RunConfig, RunStore
-from maskft.slurm import TrainingJob, jobs_of, read_settings, submit, wait_for
+from maskft.slurm import jobs_of, submit, wait_for
 from maskft.status import show_log, show_status, status
 
 pytest.importorskip("submitit")
