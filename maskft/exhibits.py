@@ -200,6 +200,7 @@ EXHIBITS: dict[str, Runs] = {
     "mixed_precision": mixed_precision_runs,
     "your_own_documents": _no_runs,
     "claims": _all_runs,
+    "cluster_simulation": _no_runs,
 }
 
 

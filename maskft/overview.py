@@ -90,6 +90,7 @@ ROWS = {
     "method_from_scratch": Row("–", "the method, built in short cells on one sentence"),
     "explore_generations": Row("–", "browse answers, watch the dLLM unmask, ask your own question"),
     "your_own_documents": Row("–", "teach a model your own documents, step by step"),
+    "cluster_simulation": Row("–", "what the paper's own runs would take on 4 to 512 GPUs"),
 }  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 import pytest
 
 from maskft.cli import main
+from maskft.launch import LaunchError
+from maskft.runs import RunStore
+from maskft.scales import TINY
 
 
 @pytest.mark.parametrize(
@@ -12,6 +15,13 @@ from maskft.cli import main
         (["reproduce", "table3", "--scale", "tony"], "tiny, paper"),
         (["reproduce", "table3", "--seeds", "0"], "at least 1"),
         (["train", "table7"], "table1, table2, table3"),
+        (["train", "table1", "--executor", "pbs"], "local, slurm"),
+        (["train", "table1", "--slurm", "partition=gpu"], "need --executor slurm"),
+        (["train", "table1", "--executor", "slurm", "--workers", "2"], "array_parallelism"),
+        (["train", "table1", "--executor", "slurm", "--slurm", "partitoin=gpu"], "did you mean partition"),
+        (["train", "table1", "--executor", "slurm", "--slurm", "gpu"], "not KEY=VALUE"),
+        (["status"], "--log RUN"),
+        (["status", "--log", "ar"], "no log of 'ar'"),
         (["pretrain-tiny", "--steps", "2"], "must lie in"),
         (["pretrain-tiny", "tiny-arr"], "tiny-ar, tiny-ar-no-demask, tiny-dllm"),
     ],
@@ -31,7 +41,36 @@ def test_data_that_cannot_be_downloaded_is_one_line_too(monkeypatch, tmp_path, c
     assert error.startswith("maskft: cannot download") and "MASKFT_DATA" in error and error.count("\n") == 1
 
 
-def test_status_lists_every_run_of_an_exhibit(capsys):
+def test_status_lists_every_run_of_an_exhibit(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(type(TINY), "store", property(lambda self: tmp_path))
     assert main(["status", "figure2", "--seeds", "2"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    assert len(lines) == 1 + 2 * 18 and all(True)
+    assert len(lines) == 2 + 2 * 18 and all(line.endswith("missing") for line in lines[1:]) and lines[-1] == "36 missing"
+    (tmp_path / ".failed").mkdir()
+    (tmp_path / ".failed" / f"{lines[1].split()[0]}.txt").write_text("FloatingPointError: loss is nan")
+    assert main(["status", "--log", lines[1].split()[0]]) == 0
+    assert "loss is nan" in capsys.readouterr().out
+    assert main(["status", "figure2"]) == 0
+    assert "1 failed, 17 missing" in capsys.readouterr().out
+
+
+def test_exhibits_without_a_failed_run_are_made_and_the_others_named(monkeypatch, tmp_path, capsys):
+    """Of Wiki's runs one fails: Table 2 needs it, Table 1 does not; the exit code says that something is missing."""
+    monkeypatch.setattr(type(TINY), "store", property(lambda self: tmp_path))
+
+    class Finished(RunStore):
+        def is_finished(self, config):
+            return (config.dataset, config.paraphrases) != ("wiki", "permute_order")
+
+    made = []
+
+    def ensure(scale, runs, **options):
+        raise LaunchError("1 run(s) failed: NaN", Finished(tmp_path).missing(runs))
+
+    monkeypatch.setattr("maskft.study.ensure", ensure)
+    monkeypatch.setattr("maskft.study.RunStore", Finished)
+    monkeypatch.setattr("maskft.notebooks.run_notebook", lambda name, parameters: made.append(name))
+    assert main(["reproduce", "table2", "table1", "figure3"]) == 1
+    assert made == ["table1", "figure3"]
+    error = capsys.readouterr().err
+    assert "1 run(s) failed: NaN" in error and "not made, for want of failed runs: table2" in error

@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from accelerate.commands.config.config_args import load_config_from_file
 
 from maskft import launch, launcher
 from maskft.launch import Launcher, LaunchError, ensure
+from maskft.launcher import CONFIGS, Machine, side_by_side
 from maskft.runs import RunConfig, RunStore
-from maskft.status import status
+from maskft.status import show_log, status
 
 PLAIN = Launcher(kind="plain")
 # Behaves as maskft.training does, told by files in the store: seeds in `fail` raise, seeds in `hang` wait for ever.
@@ -42,6 +44,8 @@ def train(config, staging):
     time.sleep(0.3)
     if told("fail", config):
         raise RuntimeError(f"seed {config.seed} went wrong")
+    if told("die", config):
+        os.kill(os.getpid(), 9)
     while told("hang", config):
         time.sleep(0.1)
     row = dict.fromkeys(METRIC_FIELDS, 0)
@@ -251,10 +255,82 @@ def test_a_launcher_says_how_a_process_is_started():
     arguments = ["--store", "s"]
     assert PLAIN.command("m", arguments) == [sys.executable, "-m", "m", "--store", "s"]
     cpu = Launcher().command("m", arguments)
-    assert cpu[1:3] == ["-m", "accelerate.commands.launch"] and cpu[-5:] == ["--cpu", "-m", "m", "--store", "s"]
-    gpus = Launcher(kind="gpu", config_file=Path("fsdp2.yaml"), num_processes=4).command("m", arguments)
-    assert gpus[3:] == ["--num_processes", "4", "--config_file", "fsdp2.yaml", "-m", "m", "--store", "s"]
-    assert "--multi_gpu" in Launcher(kind="gpu", num_processes=2).command("m", arguments)
+    assert cpu[1:5] == ["-m", "accelerate.commands.launch", "--num_processes", "1"]
+    assert cpu[5:] == ["--config_file", str(CONFIGS / "cpu.yaml"), "-m", "m", "--store", "s"]
+    gpus = Launcher(kind="gpu", config_file=Path("mine.yaml"), num_processes=4).command("m", arguments)
+    assert gpus[3:] == ["--num_processes", "4", "--config_file", "mine.yaml", "-m", "m", "--store", "s"]
+    names = [Launcher(kind="gpu", num_processes=n, num_machines=m).settings.stem for n, m in ((1, 1), (4, 1), (2, 1), (8, 2))]
+    assert names == ["one_gpu", "four_gpus", "four_gpus", "several_nodes"]
+    nodes = Launcher(kind="gpu", num_processes=8, num_machines=2)
+    second = nodes.command("m", arguments, machine=Machine(rank=1, first="node7", port=20_123))
+    given = ["--num_machines", "2", "--machine_rank", "1", "--main_process_ip", "node7", "--main_process_port", "20123"]
+    assert second[3:5] == ["--num_processes", "8"] and second[7:] == [*given, "-m", "m", *arguments]
+    with pytest.raises(ValueError, match="--executor slurm"):
+        nodes.command("m", arguments)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_takes_the_settings_as_they_are(path):
+    """Processes of two machines are counted together; a CPU is one process; precision is not accelerate's."""
+    found = load_config_from_file(str(path))
+    assert (found.num_processes, found.num_machines, found.use_cpu) == {
+        "cpu": (1, 1, True), "one_gpu": (1, 1, False), "four_gpus": (4, 1, False), "several_nodes": (8, 2, False),
+    }[path.stem]  # fmt: skip
+    assert found.mixed_precision == "no" and (found.distributed_type == "MULTI_GPU") == (found.num_processes > 1)
+
+
+def test_workers_share_the_cores_or_the_gpus_of_a_machine(monkeypatch):
+    """6 cores: two runs get 3 threads each, ten get one each on 6 workers. 5 GPUs hold two runs of 2."""
+    monkeypatch.setattr(launcher, "available_cores", lambda: 6)
+    assert side_by_side(PLAIN, None, 2) == [{"OMP_NUM_THREADS": "3"}] * 2
+    assert side_by_side(PLAIN, None, 10) == [{"OMP_NUM_THREADS": "1"}] * 6
+    assert side_by_side(PLAIN, 8, 10) == [{"OMP_NUM_THREADS": "1"}] * 8
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,3,6,7")
+    pairs = side_by_side(Launcher(kind="gpu", num_processes=2), None, 9)
+    assert pairs == [{"CUDA_VISIBLE_DEVICES": "0,2"}, {"CUDA_VISIBLE_DEVICES": "3,6"}]
+    with pytest.raises(ValueError, match="use 1 to 2: a run takes 2 of 5 GPUs"):
+        side_by_side(Launcher(kind="gpu", num_processes=2), 3, 9)
+    with pytest.raises(ValueError, match="a run takes 8 GPU"):
+        side_by_side(Launcher(kind="gpu", num_processes=8), None, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert launcher.available_gpus() == []
+
+
+def test_a_worker_that_is_killed_takes_no_other_run_with_it(store):
+    """One worker for three runs dies in the first; another takes its place."""
+    (store.root / "die").write_text("0")
+    configs = [make_config(0, eval_steps=(0, 99)), make_config(1), make_config(2)]
+    with pytest.raises(LaunchError, match="killed, as the system does when memory runs out") as caught:
+        fake_ensure(configs, store, workers=1, progress=False)
+    assert caught.value.failed == (configs[0],) and store.missing(configs) == [configs[0]]
+    assert Counter(seed for seed, _, _ in work_done(store)) == {"0": 1, "1": 1, "2": 1}
+    assert configs[0].run_id in show_log(configs[0].run_id, store)
+    with pytest.raises(LookupError, match="no log of 'ar'"):
+        show_log("ar", store)
+
+
+def test_studies_of_two_processes_share_a_store_and_one_that_is_stopped_leaves_its_run_to_the_other(store):
+    """The first is stopped while it holds seed 0; the second, which waited for that, trains it after all."""
+    (store.root / "hang").write_text("0")
+    configs = [make_config(0), make_config(1)]
+    script = (
+        "import json, sys; from maskft.launch import *; from maskft.runs import *\n"
+        "configs = [RunConfig.from_dict(json.loads(line)) for line in sys.argv[2:]]\n"
+        "ensure(configs, RunStore(sys.argv[1]), scale_launcher=Launcher(kind='plain'), module='fake_training', workers=1)"
+    )
+    command = [sys.executable, "-c", script, str(store.root)]
+    lines = [json.dumps(config.to_dict()) for config in configs]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*command, *lines[:1]], **quiet) as first:
+        wait_until(lambda: work_done(store), "a start of seed 0")
+        with subprocess.Popen([*command, *lines], **quiet) as second:
+            wait_until(lambda: store.is_finished(configs[1]), "the end of seed 1")
+            assert second.poll() is None and len(work_done(store)) == 2
+            first.send_signal(signal.SIGTERM)
+            first.wait(60)
+            (store.root / "hang").unlink()
+            assert second.wait(60) == 0
+    assert store.missing(configs) == []
 
 
 @pytest.mark.parametrize(
@@ -263,6 +339,7 @@ def test_a_launcher_says_how_a_process_is_started():
         ({"kind": "tpu"}, "kind='tpu' is not one of cpu, gpu, plain"),
         ({"num_processes": 2}, "num_processes=2 with kind='cpu'"),
         ({"kind": "gpu", "num_processes": 0}, "num_processes=0"),
+        ({"kind": "gpu", "num_processes": 4, "num_machines": 3}, "num_machines=3 with num_processes=4"),
     ],
 )
 def test_a_launcher_that_cannot_be_is_refused(arguments, message):

@@ -40,6 +40,7 @@ from maskft.planning.memory import (
     training_memory,
 )
 from maskft.planning.plan import Setup, does_fit, memory_of, plan, planned_runs, remedies, run_costs
+from maskft.planning.schedule import best_schedule, paper_runs, place, schedule, simulate
 from maskft.planning.shapes import (
     SHAPES,
     Shape,
@@ -62,6 +63,7 @@ from maskft.planning.time import (
     step_seconds,
 )  # fmt: skip
 from maskft.planning.work import Work, work_of
+from maskft.plots import schedule_chart
 from maskft.samplers import generate_diffusion
 from maskft.scales import PAPER, TINY
 from maskft.training import SupervisedLogits, batch_indices, check_inputs, make_collator
@@ -391,11 +393,15 @@ def test_a_collective_over_nodes_is_no_faster_than_the_network():
     assert link_speed(GPUS["H200"], 8) == LINK_SHARE * 450e9 and link_speed(GPUS["H200"], 16) == LINK_SHARE * 400e9
 
 
-def test_planned_times_are_within_a_fifth_of_those_of_runs_that_had_a_core_for_themselves():
+@pytest.fixture(scope="module")
+def records():
+    return read_records(TINY.records)
+
+
+def test_planned_times_are_within_a_fifth_of_those_of_runs_that_had_a_core_for_themselves(records):
     """Three rates for all. Others on its core can only make a run longer, so the quickest of each arm had it for itself, or
     nearly: every one is within 20 % of the model, and no run is quicker than the model by more.
     """
-    records = read_records(TINY.records)
     rates = fit_core_rates(records)
     found = against_records(quickest(records), rates)
     assert len(found) == rates.n_records >= 18
@@ -405,9 +411,9 @@ def test_planned_times_are_within_a_fifth_of_those_of_runs_that_had_a_core_for_t
     assert (everything.measured / everything.planned).min() > 0.8
 
 
-def test_an_arm_that_the_fit_has_not_seen_is_planned_within_a_quarter():
+def test_an_arm_that_the_fit_has_not_seen_is_planned_within_a_quarter(records):
     """Each data set's runs from the rates of the other two."""
-    records, ratios = quickest(read_records(TINY.records)), []
+    records, ratios = quickest(records), []
     assert len(records) > 15
     for dataset in ("name_description", "biography", "wiki"):
         rates = fit_core_rates([record for record in records if record[0].dataset != dataset])
@@ -545,7 +551,7 @@ def test_a_plan_is_printed_for_each_scale(capsys):
     ]  # fmt: skip
     assert main(["plan", "table1", "--cores", "2", "--seeds", "3"]) == 0
     tiny = capsys.readouterr().out
-    assert "core-hours" in tiny and "GiB" not in tiny and f"{len(read_records(TINY.records))} committed records" in tiny
+    assert "core-hours" in tiny and "GiB" not in tiny and f"{len(list(TINY.records.glob('*.jsonl')))} committed records" in tiny
 
 
 @pytest.mark.parametrize(
@@ -569,3 +575,57 @@ def test_the_default_setup_is_the_papers():
     """One plan with no option equals the one with the paper's, spelled out."""
     spelled = show_plan(["table1"], PAPER, [0], gpu="H100", gpus=4, per_device=16)
     assert show_plan(["table1"], PAPER, [0]) == spelled
+
+
+# --- schedules
+
+
+def test_a_schedule_by_hand():
+    """Runs of 5, 2, 4 and 3 hours in two slots: 5 and 4 begin; the slot of 4 is free first and takes 3, until 7; that of 5 takes
+    2, until 7 too. In one slot they stand one after another, in four side by side.
+    """
+    hours = [5.0, 2.0, 4.0, 3.0]
+    two = place(hours, 2)
+    assert two.values.tolist() == [[0, 0, 5], [0, 5, 7], [1, 0, 4], [1, 4, 7]]
+    assert place(hours, 1).start.tolist() == [0, 12, 5, 9]
+    assert place(hours, 4).values.tolist() == [[0, 0, 5], [3, 0, 2], [1, 0, 4], [2, 0, 3]]
+    with pytest.raises(ValueError, match="slots=0"):
+        place(hours, 0)
+
+
+def test_the_paper_is_every_arm_and_four_seeds_where_it_averages_over_four():
+    """46 arms, and three more seeds of dLLM and masked AR on two sets, without paraphrases and with: 2 x 2 x 2 x 3."""
+    runs = paper_runs()
+    assert len(runs) == len(set(runs)) == 46 + 24 and {run.seed for run in runs if run.method == "ar"} == {0}
+
+
+def test_a_simulation_is_bounded_by_its_longest_run_or_by_the_queue():
+    """On 4 GPUs runs stand in one slot, so the queue is all of it. Three runs on 64 GPUs have a slot each, so the longest run is."""
+    runs = planned_runs("table2", PAPER, [0])
+    found = simulate(runs, H100, [4, 64]).set_index(["gpus", "answers"])
+    for answers in ("short", "long"):
+        one, many = found.loc[4, answers], found.loc[64, answers]
+        costs = plan(["table2"], PAPER, [0], setup=H100).iloc[-1]
+        hours = (costs.hours_training + costs[f"hours_{answers}"]) / 4
+        assert one.hours == one.queue == pytest.approx(hours) and one.bound == "queue" and one.busy == 1
+        assert one.gpu_hours == pytest.approx(4 * hours)
+        assert one.evaluation == pytest.approx(costs[f"hours_{answers}"] / 4 / hours)
+        assert many.hours == many.longest_run > many.queue and many.bound == "longest run"
+    size, placed = best_schedule(runs, H100, 64, "long")
+    apart = [schedule(runs, replace(H100, gpus=n), 64, "long").end.max() for n in (4, 8, 16, 32, 64)]
+    assert placed.end.max() == min(apart) == apart[[4, 8, 16, 32, 64].index(size)]
+    with pytest.raises(ValueError, match="at least 4"):
+        simulate(runs, H100, [2])
+    with pytest.raises(ValueError, match="does not fit"):
+        simulate(runs, replace(H100, gpus=2), [4])
+
+
+def test_a_schedule_is_drawn_to_scale():
+    """Two slots of half the cluster; the run of 5 hours answers questions for 2 of them."""
+    placed = place([5.0, 4.0], 2).assign(method=["ar", "dllm"], evaluation=[2.0, 0.0])
+    panel = schedule_chart({"8 GPUs": placed}).axes[0]
+    boxes = [path.get_extents() for collection in panel.collections for path in collection.get_paths()]
+    assert [(b.x0, b.x1, b.y0, b.y1) for b in boxes] == [(0, 3, 0, 0.5), (3, 5, 0, 0.5), (0, 4, 0.5, 1), (4, 4, 0.5, 1)]
+    assert panel.get_xlim() == (0, 5) and panel.get_title() == "8 GPUs"
+    with pytest.raises(ValueError, match="no schedule"):
+        schedule_chart({})

@@ -4,6 +4,7 @@ from maskft.plots.ablations import figure4, figure9
 from maskft.plots.dynamics import direction_curves, figure2, figure2_tokens, figure6, total_curves
 from maskft.plots.fits import table4_fits
 from maskft.plots.prompt import figure3, load_prompts, training_samples
+from maskft.plots.schedule import schedule_chart
 from maskft.plots.schematic import direction_marks, example_questions, figure1
 from maskft.plots.seeds import seed_curves, seed_spread
 from maskft.plots.style import save_figure
@@ -23,6 +24,7 @@ __all__ = [
     "figure9",
     "load_prompts",
     "save_figure",
+    "schedule_chart",
     "seed_curves",
     "seed_spread",
     "table4_fits",
