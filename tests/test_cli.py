@@ -9,9 +9,11 @@ from maskft.cli import main
     ("arguments", "expected"),
     [
         (["reproduce", "tabel3"], "table3"),
-        (["reproduce", "table3", "--scale", "tony"], "tiny, paper"),
+        (["reproduce", "table3", "--scale", "tony"], "tiny, small, paper"),
         (["reproduce", "table3", "--seeds", "0"], "at least 1"),
         (["train", "table7"], "table1, table2, table3"),
+        (["train", "table3", "--scale", "tiny:a-base"], "small:BASE"),
+        (["adapt", "tiny-ar", "--to", "dllm", "--save-every", "0"], "--save-every 0: at least 1"),
         (["pretrain-tiny", "--steps", "2"], "must lie in"),
         (["pretrain-tiny", "tiny-arr"], "tiny-ar, tiny-ar-no-demask, tiny-dllm"),
     ],
