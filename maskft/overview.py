@@ -82,7 +82,7 @@ ROWS = {
     ),
     "examples": Row("Appendix A.5", "generation examples, matched words marked"),
     "claims": Row("all of them", "the paper's claims, judged"),
-    "small_scale": Row("–", "a real model learns sixty facts on two cores and answers them backward"),
+    "small_scale": Row("–", "a real model learns sixty facts on two cores, asked forward and backward"),
     "method_from_scratch": Row("–", "the method, built in short cells on one sentence"),
     "explore_generations": Row("–", "browse answers, watch the dLLM unmask, ask your own question"),
 }  # fmt: skip
