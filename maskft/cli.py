@@ -173,9 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _exhibits(options: argparse.Namespace) -> list[str]:
-    from .exhibits import EXHIBITS
+    from .exhibits import EXHIBITS, ONLY_SMALL
 
-    return list(EXHIBITS) if options.exhibits == ["all"] else options.exhibits
+    every = [name for name in EXHIBITS if name not in ONLY_SMALL or options.scale.startswith("small")]
+    return every if options.exhibits == ["all"] else options.exhibits
 
 
 def _seeds(options: argparse.Namespace) -> range:

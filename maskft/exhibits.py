@@ -135,8 +135,8 @@ def fixed_ratio_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) ->
 
 
 def sweep_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
-    """The learning-rate sweep on NameDescription with paraphrases, the same grid for every method (Figure 5)."""
-    runs = [make_run(scale, m, "name_description", "same_order", seed=s, world_seed=world_seed) for s in seeds for m in methods_of(scale)]
+    """The learning-rate sweep on NameDescription, the same grid for every method (Figure 5: with paraphrases)."""
+    runs = [make_run(scale, m, "name_description", scale.sweep_paraphrases, seed=s, world_seed=world_seed) for s in seeds for m in methods_of(scale)]
     return [replace(run, learning_rate=rate) for run in runs for rate in scale.sweep]
 
 
@@ -165,13 +165,25 @@ def mixed_precision_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0
     ]
 
 
+def small_scale_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
+    """AR and masked AR on NameDescription without paraphrases, each at its chosen rate: half an hour on two cores."""
+    if not is_small(scale):
+        return []
+    return [make_run(scale, method, "name_description", "none", seed=seed) for seed in seeds for method in ("ar", "masked_ar")]
+
+
+def is_small(scale: Scale) -> bool:
+    """Whether it is the small scale, of whichever base."""
+    return scale.name.partition(":")[0] == "small"
+
+
 def _of_method(method: str) -> Runs:
     return lambda *a: [run for run in table3_runs(*a) if run.method == method and run.dataset != "wiki"]
 
 
 def _all_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
     """The runs of every exhibit that the claims are about."""
-    parts = (table3_runs, control_runs, table2_runs, fixed_ratio_runs, sweep_runs, random_token_runs)
+    parts = (table3_runs, control_runs, table2_runs, fixed_ratio_runs, sweep_runs, random_token_runs, small_scale_runs)
     return list(dict.fromkeys(run for part in parts for run in part(scale, seeds, world_seed)))
 
 
@@ -179,7 +191,7 @@ def _no_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[Ru
     return []
 
 
-# The paper's exhibits by its names, and five of ours; each is a notebook. Most share their runs.
+# The paper's exhibits by its names, and ours; each is a notebook. Most share their runs.
 EXHIBITS: dict[str, Runs] = {
     "table1": table1_runs,
     "table2": table2_runs,
@@ -199,9 +211,11 @@ EXHIBITS: dict[str, Runs] = {
     "explore_generations": table3_runs,
     "mixed_precision": mixed_precision_runs,
     "your_own_documents": _no_runs,
+    "small_scale": small_scale_runs,
     "claims": _all_runs,
     "cluster_simulation": _no_runs,
 }
+ONLY_SMALL = ("small_scale",)  # at another scale it has no runs
 
 
 def exhibit_runs(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .exhibits import EXHIBITS, exhibit_runs
+from .exhibits import EXHIBITS, ONLY_SMALL, exhibit_runs
 from .runs import RecordStore, write_atomically
 from .scales import REPOSITORY, Scale
 
@@ -87,6 +87,7 @@ ROWS = {
     "examples": Row("Appendix A.5", "generation examples, matched words marked"),
     "mixed_precision": Row("Appendix A.4", "float32 master weights against bfloat16 ones"),
     "claims": Row("all of them", "the paper's claims, judged"),
+    "small_scale": Row("–", "a real model learns sixty facts on two cores, asked forward and backward"),
     "method_from_scratch": Row("–", "the method, built in short cells on one sentence"),
     "explore_generations": Row("–", "browse answers, watch the dLLM unmask, ask your own question"),
     "your_own_documents": Row("–", "teach a model your own documents, step by step"),
@@ -116,7 +117,10 @@ def exhibit_map(scale: Scale) -> str:
         if name == "claims":
             verdicts = [claim["verdict"] for claim in claims.values()]
             value, numbers = "claims that hold", [str(len(verdicts)), str(verdicts.count("holds"))]
-        cells = [row.title, row.shows, f"[{name}](notebooks/{name}.ipynb)", f"`maskft reproduce {name}`", _minutes(name, scale, store), value]
+        command, minutes = f"maskft reproduce {name}", _minutes(name, scale, store)
+        if name in ONLY_SMALL:
+            command, minutes = f"{command} --scale small", "–"
+        cells = [row.title, row.shows, f"[{name}](notebooks/{name}.ipynb)", f"`{command}`", minutes, value]
         lines.append("| " + " | ".join([*cells, *numbers]) + " |")
     return "\n".join(lines)
 

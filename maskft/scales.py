@@ -30,6 +30,7 @@ class Scale:
         control_base: An AR base that never met the demask prompt; None where there is none.
         learning_rates: The rate of each method, chosen on the sweep.
         sweep: The grid that it was chosen from, the same for every method.
+        sweep_paraphrases: Paraphrases of the sweep on NameDescription; the paper's has them.
         eval_steps: Optimizer steps by (data set, whether with paraphrases) and method.
         settings: Further fields of ``RunConfig``.
         method_settings: Those in which one method differs.
@@ -48,6 +49,7 @@ class Scale:
     revisions: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     control_base: str | None = None
+    sweep_paraphrases: str = "same_order"
     method_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     output: Path = REPOSITORY
 
@@ -145,6 +147,7 @@ SMALL = Scale(
     revisions={small_weights.BASE: small_weights.REVISION},
     learning_rates={"ar": 2e-4, "masked_ar": 2e-4, "dllm": 2e-4},
     sweep=(1e-4, 2e-4, 4e-4),
+    sweep_paraphrases="none",  # the runs that the scale is about, and the shortest
     eval_steps={
         (dataset, with_paraphrases): _SMALL_NAME_DESCRIPTION if dataset == "name_description" else _SMALL_LONGER
         for dataset in ("name_description", "biography", "wiki")

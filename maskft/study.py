@@ -1,5 +1,6 @@
 """The finished runs of an exhibit: ``ensure`` trains what is missing, ``open_study`` hands them to a notebook."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,6 +134,12 @@ class Study:
         return pack_records(self.configs, [self.store], self.scale.records, with_texts=with_texts, keep=keep)
 
 
+def recorded_fingerprints(records: Path) -> dict[str, str]:
+    """Fingerprints of the data that records were made with, by data set: to read records needs no original data."""
+    firsts = [json.loads(path.open().readline()) for path in sorted(records.glob("*.jsonl"))]
+    return {first["config"]["dataset"]: first["config"]["data_fingerprint"] for first in firsts}
+
+
 def open_study(
     exhibit: str,
     scale: str,
@@ -158,6 +165,8 @@ def open_study(
         LaunchError: If training failed.
     """
     chosen = get_scale(scale)
+    if from_records and chosen.source == "original":
+        chosen = replace(chosen, fingerprints={**chosen.fingerprints, **recorded_fingerprints(chosen.records)})
     configs = exhibit_runs(exhibit, chosen, seeds, world_seed)
     parameters = {"scale": scale, "seeds": list(seeds), "world_seed": world_seed, "from_records": from_records}
     if not from_records:

@@ -12,7 +12,7 @@ from maskft.scales import TINY
     ("arguments", "expected"),
     [
         (["reproduce", "tabel3"], "table3"),
-        (["reproduce", "table3", "--scale", "tony"], "tiny, paper"),
+        (["reproduce", "table3", "--scale", "tony"], "tiny, small, paper"),
         (["reproduce", "table3", "--seeds", "0"], "at least 1"),
         (["train", "table7"], "table1, table2, table3"),
         (["train", "table1", "--executor", "pbs"], "local, slurm"),
@@ -22,6 +22,8 @@ from maskft.scales import TINY
         (["train", "table1", "--executor", "slurm", "--slurm", "gpu"], "not KEY=VALUE"),
         (["status"], "--log RUN"),
         (["status", "--log", "ar"], "no log of 'ar'"),
+        (["train", "table3", "--scale", "tiny:a-base"], "small:BASE"),
+        (["adapt", "tiny-ar", "--to", "dllm", "--save-every", "0"], "--save-every 0: at least 1"),
         (["pretrain-tiny", "--steps", "2"], "must lie in"),
         (["pretrain-tiny", "tiny-arr"], "tiny-ar, tiny-ar-no-demask, tiny-dllm"),
     ],

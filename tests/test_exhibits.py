@@ -5,9 +5,19 @@ from dataclasses import replace
 import pytest
 
 from maskft import exhibits
-from maskft.exhibits import EXHIBITS, check_seeds, control_runs, exhibit_runs, make_run, sweep_runs, table3_runs
+from maskft import scales as scales_module
+from maskft.exhibits import (
+    EXHIBITS,
+    check_seeds,
+    control_runs,
+    exhibit_runs,
+    make_run,
+    methods_of,
+    sweep_runs,
+    table3_runs,
+)
 from maskft.paper import METHODS, PAPER_SETTINGS
-from maskft.scales import PAPER, SCALES, TINY, get_scale
+from maskft.scales import PAPER, SCALES, SMALL, TINY, get_scale
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +52,7 @@ def test_every_chosen_rate_is_on_the_grid_it_was_chosen_from():
 def test_a_method_differs_from_another_only_in_what_a_scale_may_choose():
     """Same data, batch, optimizer and budget law for all methods of a scale; the length of an answer where it says so."""
     for scale in SCALES.values():
-        runs = [make_run(scale, method, "wiki", "none") for method in METHODS]
+        runs = [make_run(scale, method, "wiki", "none") for method in methods_of(scale)]
         free = {"method": "ar", "base": "b", "base_revision": "r", "learning_rate": 1.0, "eval_steps": (0, 1)}
         free |= {name: 32 for settings in scale.method_settings.values() for name in settings}
         assert len({replace(run, **free) for run in runs}) == 1
@@ -90,7 +100,7 @@ def test_seeds_that_are_not_distinct_whole_numbers_are_refused(seeds):
 def test_unknown_exhibits_and_scales_name_what_there_is():
     with pytest.raises(ValueError, match="table1, table2, table3"):
         exhibit_runs("table9", TINY, [0])
-    with pytest.raises(ValueError, match="tiny, paper"):
+    with pytest.raises(ValueError, match="tiny, small, paper"):
         get_scale("huge")
 
 
@@ -117,3 +127,55 @@ def test_exhibits_share_their_runs():
     everything = exhibit_runs("claims", TINY, [0])
     assert all(set(exhibit_runs(e, TINY, [0])) <= set(everything) for e in EXHIBITS if e != "mixed_precision")
     assert len(everything) == len(set(everything))
+
+
+def test_a_method_without_a_base_is_left_out_of_exhibits_and_refused_alone():
+    assert {run.method for run in exhibit_runs("claims", SMALL, [0])} == {"ar", "masked_ar"}
+    with pytest.raises(ValueError, match="scale small has no base for method 'dllm'; it has ar, masked_ar"):
+        make_run(SMALL, "dllm", "wiki", "none")
+
+
+def test_the_small_showpiece_is_two_runs_within_the_sweep_and_nothing_elsewhere():
+    runs = exhibit_runs("small_scale", SMALL, [0])
+    assert [(r.method, r.dataset, r.paraphrases, r.question_stride) for r in runs] == [(m, "name_description", "none", 3) for m in ("ar", "masked_ar")]
+    assert set(runs) <= set(sweep_runs(SMALL, [0])) and len(sweep_runs(SMALL, [0])) == 2 * len(SMALL.sweep)
+    assert exhibit_runs("small_scale", TINY, [0]) == exhibit_runs("small_scale", PAPER, [0]) == []
+
+
+def test_every_third_question_asks_all_wordings_of_a_person():
+    """Eight questions a person: the remainders by eight of every third question are all of them, each equally often."""
+    asked = [i % 8 for i in range(0, 480, SMALL.settings["question_stride"])]
+    assert {asked.count(wording) for wording in range(8)} == {20}
+
+
+def test_a_stride_of_one_leaves_identities_as_they_were():
+    run = make_run(TINY, "ar", "wiki", "none")
+    assert run.question_stride == 1 and replace(run, question_stride=3).run_id != run.run_id
+    assert run == type(run).from_dict({k: v for k, v in run.to_dict().items() if k != "question_stride"})
+
+
+def test_the_small_scale_of_another_base_has_its_own_folders_and_pins_it(tmp_path, monkeypatch):
+    base = tmp_path / "Some-Model-1B"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    get_scale.cache_clear()
+    scale = get_scale(f"small:{base}")
+    run = make_run(scale, "masked_ar", "name_description", "none")
+    assert run.base == str(base) and len(run.base_revision) == 16
+    assert (scale.store.name, scale.tables.name, scale.figures.name) == ("small-Some-Model-1B",) * 3
+    assert SMALL.store.name == "small" and scale.learning_rates == SMALL.learning_rates
+    monkeypatch.setattr(scales_module, "hub_commit", lambda name: f"commit of {name}")
+    assert make_run(get_scale("small:owner/name"), "ar", "wiki", "none").base_revision == "commit of owner/name"
+
+
+def test_the_small_scale_has_a_dllm_where_one_was_adapted(tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKFT_CACHE", str(tmp_path))
+    get_scale.cache_clear()
+    assert "dllm" not in get_scale("small").bases
+    made = tmp_path / "models" / "smollm2-135m-q4-dllm"
+    made.mkdir(parents=True)
+    (made / "config.json").write_text("{}")
+    get_scale.cache_clear()
+    run = make_run(get_scale("small"), "dllm", "name_description", "none")
+    assert run.base == made.name and run.base_revision == scales_module.revision_of(made.name)
+    get_scale.cache_clear()

