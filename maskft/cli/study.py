@@ -1,0 +1,192 @@
+"""Commands of the study: train what exhibits need, build them, and say what is there and what it costs."""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add reproduce, train, status, check, plan and overview to argparse's subparsers."""
+    reproduce = commands.add_parser("reproduce", help="train what is missing and build tables and figures")
+    reproduce.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
+    _add_study_options(reproduce)
+    _add_launch_options(reproduce)
+    reproduce.add_argument("--from-records", action="store_true", help="redraw from the committed records, train nothing")
+    reproduce.set_defaults(run=_reproduce)
+
+    train = commands.add_parser("train", help="train the runs of an exhibit, build nothing")
+    train.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
+    _add_study_options(train)
+    _add_launch_options(train)
+    train.set_defaults(run=_train)
+
+    status = commands.add_parser("status", help="which runs of an exhibit are done, running, queued or failed")
+    status.add_argument("exhibits", nargs="*", metavar="EXHIBIT", help="for example table3 figure2, or all")
+    _add_study_options(status)
+    status.add_argument("--log", default=None, metavar="RUN", help="show the end of what this run printed")
+    status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
+    status.set_defaults(run=_status)
+
+    check = commands.add_parser("check", help="whether models, data and disk are there for what is to be trained")
+    check.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
+    _add_study_options(check)
+    check.set_defaults(run=_check)
+
+    plan = commands.add_parser("plan", help="what exhibits cost, before anything starts")
+    plan.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
+    _add_study_options(plan)
+    plan.add_argument("--gpu", default=None, metavar="KIND", help="H100 (default), H200, A100-80GB or A100-40GB")
+    plan.add_argument("--gpus", type=int, default=None, metavar="N", help="how many (default: the scale's)")
+    plan.add_argument("--per-device", type=int, default=None, metavar="N", help="sequences on a GPU at once (default: 16)")
+    plan.add_argument("--checkpointing", action="store_true", help="compute activations again instead of keeping them")
+    plan.add_argument("--cores", type=int, default=None, metavar="N", help="CPU cores of the tiny scale (default: all)")
+    plan.set_defaults(run=_plan)
+
+    overview = commands.add_parser("overview", help="bring the README's tables up to date with the records")
+    overview.add_argument("--scale", default="tiny", help="tiny, small, small:BASE or paper (default: tiny)")
+    overview.set_defaults(run=_overview)
+
+
+def _add_study_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scale", default="tiny", help="tiny, small, small:BASE, paper, or a scale file NAME.json (default: tiny)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 to N-1 (default: 1)")
+    parser.add_argument("--world-seed", type=int, default=0, help="which synthetic world the documents come from (tiny)")
+
+
+def _add_launch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=None, help="training processes side by side (default: as many as fit)")
+    parser.add_argument("--executor", default="local", help="local: processes on this machine (default); slurm: a job for each run")
+    parser.add_argument(
+        "--slurm", action="append", default=[], metavar="KEY=VALUE",
+        help="setting of the jobs, for example partition=gpu or timeout_min=600; more in the file that MASKFT_SLURM names",
+    )  # fmt: skip
+
+
+def _exhibits(options: argparse.Namespace) -> list[str]:
+    from maskft.exhibits import EXHIBITS, ONLY_SMALL
+
+    every = [name for name in EXHIBITS if name not in ONLY_SMALL or options.scale.startswith("small")]
+    return every if options.exhibits == ["all"] else options.exhibits
+
+
+def _seeds(options: argparse.Namespace) -> range:
+    if options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: at least 1 is needed")
+    return range(options.seeds)
+
+
+def _runs(options: argparse.Namespace):
+    from maskft.exhibits import exhibit_runs
+    from maskft.scales import get_scale
+
+    seeds, scale = _seeds(options), get_scale(options.scale)
+    runs = [
+        run for exhibit in _exhibits(options)
+        for run in exhibit_runs(exhibit, scale, seeds, options.world_seed)
+    ]  # fmt: skip
+    return scale, list(dict.fromkeys(runs))
+
+
+def _launch_options(options: argparse.Namespace) -> dict:
+    return {"workers": options.workers, "executor": options.executor, "slurm": options.slurm}
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from maskft.launch import LaunchError
+    from maskft.notebooks import NOTEBOOKS, run_notebook
+    from maskft.scales import REPOSITORY, get_scale
+    from maskft.study import ensure, is_ready
+
+    exhibits = _exhibits(options)
+    if unknown := [exhibit for exhibit in exhibits if not (NOTEBOOKS / f"{exhibit}.py").is_file()]:
+        known = ", ".join(sorted(path.stem for path in NOTEBOOKS.glob("*.py")))
+        raise ValueError(f"no notebook makes {', '.join(unknown)}; there are {known}")
+    scale, not_made = get_scale(options.scale), []
+    if not options.from_records:
+        # Trained here, where a terminal shows the bar; the notebooks then find everything there.
+        scale, runs = _runs(options)
+        try:
+            ensure(scale, runs, **_launch_options(options))
+        except LaunchError as error:
+            print(f"maskft: {error}", file=sys.stderr)
+            ready = {exhibit: is_ready(exhibit, scale, _seeds(options), options.world_seed) for exhibit in exhibits}
+            not_made = [exhibit for exhibit in exhibits if not ready[exhibit]]
+    parameters = {
+        # A file by its whole path: the notebook runs in a folder of its own.
+        "scale": os.path.abspath(options.scale) if options.scale.endswith(".json") else scale.name,
+        "seeds": list(_seeds(options)),
+        "world_seed": options.world_seed,
+        "from_records": options.from_records,
+    }
+    for exhibit in exhibits:
+        if exhibit not in not_made:
+            print(f"notebook {exhibit}", flush=True)
+            target = None if scale.output == REPOSITORY else scale.output / "notebooks"
+            print(f"  {run_notebook(exhibit, parameters, target_folder=target)}", flush=True)
+    print(f"tables in {scale.tables}\nfigures in {scale.figures}")
+    if not_made:
+        print(f"maskft: not made, for want of failed runs: {', '.join(not_made)}; the same command tries them again", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from maskft.study import ensure
+
+    scale, runs = _runs(options)
+    ensure(scale, runs, **_launch_options(options), wait=False)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from maskft.runs import RunStore
+    from maskft.scales import get_scale
+    from maskft.status import show_log, show_status, status
+
+    if options.log is not None:
+        print(show_log(options.log, RunStore(get_scale(options.scale).store)))
+        return 0
+    if not options.exhibits:
+        raise ValueError("name an exhibit, for example table3, or give --log RUN")
+    scale, runs = _runs(options)
+    if options.json:
+        print("\n".join(json.dumps(run.to_dict()) for run in runs))
+    else:
+        print(show_status(status(runs, RunStore(scale.store))))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from maskft.preflight import check_study
+    from maskft.runs import RunStore
+
+    scale, runs = _runs(options)
+    missing = RunStore(scale.store).missing(runs)
+    check_study(missing, scale.store)
+    print(f"{len(missing)} of {len(runs)} runs are to be trained; models, ids, data and disk are there")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from maskft.planning import show_plan
+    from maskft.scales import get_scale
+
+    print(
+        show_plan(
+            _exhibits(options), get_scale(options.scale), _seeds(options), options.world_seed,
+            gpu=options.gpu, gpus=options.gpus, per_device=options.per_device, checkpointing=options.checkpointing,
+            cores=options.cores,
+        )
+    )  # fmt: skip
+    return 0
+
+
+def _overview(options: argparse.Namespace) -> int:
+    from maskft.overview import write_benchmarks, write_overview
+    from maskft.scales import get_scale
+
+    write_overview(get_scale(options.scale))
+    print(write_benchmarks())
+    return 0
