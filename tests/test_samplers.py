@@ -138,20 +138,31 @@ def test_rows_that_end_early_equal_the_slow_reference_and_leave_the_batch(schedu
 LONG_AND_SHORT = [[300 + (7 * i + j) % 900 for j in range(1 + (i * 5) % 23)] for i in range(70)]
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
-@pytest.mark.parametrize("ends", [True, False])
-def test_long_and_short_prompts_in_any_batch_equal_the_slow_reference(batch_size, ends, bidirectional, ids, many_references):
-    """70 prompts of 1 to 23 tokens, so that of 64 at a time six wait; without a stop id no row leaves before its end."""
-    stop = tuple(range(0, 1660, 7)) if ends else ()
-    settings = {"max_new_tokens": 8, "block_length": 4, "steps": 8, "stop": stop, **ids}
-    answers = generate_diffusion(bidirectional, LONG_AND_SHORT, batch_size=batch_size, **settings)
-    assert answers == [before_stop(answer, stop) for answer in many_references]
-    assert len({len(answer) for answer in answers}) == (9 if ends else 1)
-
-
 @pytest.fixture(scope="module")
 def many_references(bidirectional, ids):
-    return [slow_diffusion(bidirectional, p, block_length=4, steps=8, mask=ids["mask"], n_new=8) for p in LONG_AND_SHORT]
+    """Whole slow answers to the prompts above, by schedule."""
+    return {
+        (block, steps): [
+            slow_diffusion(bidirectional, p, block_length=block, steps=steps, mask=ids["mask"], n_new=8) for p in LONG_AND_SHORT
+        ]
+        for block, steps in [(4, 8), (8, 3)]
+    }
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "ends", "schedule"),
+    [(1, True, (4, 8)), (7, True, (4, 8)), (64, True, (4, 8)), (7, False, (4, 8)), (64, False, (4, 8)), (7, True, (8, 3))],
+)
+def test_long_and_short_prompts_in_any_batch_equal_the_slow_reference(
+    batch_size, ends, schedule, bidirectional, ids, many_references
+):
+    """70 prompts of 1 to 23 tokens, so that of 64 at a time six wait; without a stop id no row leaves before its end. With
+    8 tokens in three steps (3, 3, 2) rows of one pass are at different steps and commit different numbers."""
+    stop, (block, steps) = tuple(range(0, 1660, 7)) if ends else (), schedule
+    settings = {"max_new_tokens": 8, "block_length": block, "steps": steps, "stop": stop, **ids}
+    answers = generate_diffusion(bidirectional, LONG_AND_SHORT, batch_size=batch_size, **settings)
+    assert answers == [before_stop(answer, stop) for answer in many_references[schedule]]
+    assert len({len(answer) for answer in answers}) == (9 if ends else 1)
 
 
 def test_an_answer_that_opens_with_a_stop_is_empty(bidirectional, ids, references):
