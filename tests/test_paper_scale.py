@@ -148,7 +148,7 @@ def test_llada_is_converted_without_a_second_copy(hub_folders, tmp_path):
         "own = lambda: next(1024 * int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('RssAnon'))\n"
         "prompts_for(AutoTokenizer.from_pretrained(sys.argv[1]))\nseen = [own()]\n"
         "watch = lambda: [(seen.append(own()), time.sleep(0.002)) for _ in iter(lambda: done.is_set(), True)]\n"
-        "done = threading.Event()\nthread = threading.Thread(target=watch)\nthread.start()\n"
+        "done = threading.Event()\nthread = threading.Thread(target=watch, daemon=True)\nthread.start()\n"
         "model, _ = load_base(sys.argv[1], method='dllm')\ndone.set()\nthread.join()\n"
         "print(max(seen) - seen[0], sum(4 * p.numel() for p in model.parameters()))\n"
     )
