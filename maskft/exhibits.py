@@ -143,26 +143,12 @@ def random_token_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -
     return controls + [run for run in table3_runs(scale, seeds, world_seed) if run.method != "dllm"]
 
 
-def mixed_precision_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
-    """AR on NameDescription with float32 master weights and with bfloat16 ones, at the chosen rate and the sweep's smallest.
-
-    A.4 gives mixed precision "around 30 % performance gain": bfloat16 weights lose updates smaller than their spacing.
-    """
-    rates = sorted({scale.sweep[0], scale.learning_rates["ar"]})
-    return [
-        make_run(scale, "ar", "name_description", "none", seed=seed, world_seed=world_seed, learning_rate=rate, precision=precision)
-        for seed in seeds
-        for rate in rates
-        for precision in ("bf16_mixed", "bf16")
-    ]
-
-
 def _of_method(method: str) -> Runs:
     return lambda *a: [run for run in table3_runs(*a) if run.method == method and run.dataset != "wiki"]
 
 
 def _all_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
-    """The runs of every exhibit that the claims are about."""
+    """The runs of every other exhibit."""
     parts = (table3_runs, control_runs, table2_runs, fixed_ratio_runs, sweep_runs, random_token_runs)
     return list(dict.fromkeys(run for part in parts for run in part(scale, seeds, world_seed)))
 
@@ -171,7 +157,7 @@ def _no_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[Ru
     return []
 
 
-# The paper's exhibits by its names, and five of ours; each is a notebook. Most share their runs.
+# The paper's exhibits by its names, and four of ours; each is a notebook. Most share their runs.
 EXHIBITS: dict[str, Runs] = {
     "table1": table1_runs,
     "table2": table2_runs,
@@ -189,7 +175,6 @@ EXHIBITS: dict[str, Runs] = {
     "examples": table3_runs,
     "method_from_scratch": _no_runs,
     "explore_generations": table3_runs,
-    "mixed_precision": mixed_precision_runs,
     "claims": _all_runs,
 }
 

@@ -81,7 +81,6 @@ ROWS = {
         "random tokens less plain AR, total", "random_tokens_fall_to_plain_ar", f"{ND}/none random tokens less plain AR",
     ),
     "examples": Row("Appendix A.5", "generation examples, matched words marked"),
-    "mixed_precision": Row("Appendix A.4", "float32 master weights against bfloat16 ones"),
     "claims": Row("all of them", "the paper's claims, judged"),
     "method_from_scratch": Row("–", "the method, built in short cells on one sentence"),
     "explore_generations": Row("–", "browse answers, watch the dLLM unmask, ask your own question"),
