@@ -71,7 +71,7 @@ def test_exhibits_without_a_failed_run_are_made_and_the_others_named(monkeypatch
 
     monkeypatch.setattr("maskft.study.ensure", ensure)
     monkeypatch.setattr("maskft.study.RunStore", Finished)
-    monkeypatch.setattr("maskft.notebooks.run_notebook", lambda name, parameters: made.append(name))
+    monkeypatch.setattr("maskft.notebooks.run_notebook", lambda name, parameters, **_: made.append(name))
     assert main(["reproduce", "table2", "table1", "figure3"]) == 1
     assert made == ["table1", "figure3"]
     error = capsys.readouterr().err
