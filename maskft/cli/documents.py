@@ -16,6 +16,8 @@ def add_commands(commands: Any) -> None:
     inject.add_argument("--documents", required=True, metavar="FOLDER", help=".txt, .md and .jsonl files, or the name of a data set")
     inject.add_argument("--output", required=True, metavar="FOLDER", help="new folder for model, card and report")
     inject.add_argument("--questions", metavar="FILE", help="JSON lines: question, answer, and where known direction, document_id")
+    inject.add_argument("--write-questions", action="store_true", help="let the model that OPENAI_BASE_URL and OPENAI_MODEL name write them")
+    inject.add_argument("--token-limit", type=int, default=None, metavar="N", help="most tokens that this may cost (none)")
     inject.add_argument("--method", default="masked_ar", help="masked_ar or ar (default: masked_ar)")
     inject.add_argument("--lora", type=int, dest="lora_rank", nargs="?", const=64, metavar="RANK", help="train an adapter (rank 64) instead of all weights")
     inject.add_argument("--compare-ar", action="store_true", help="also fine-tune plainly with as many steps, and compare")

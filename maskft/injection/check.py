@@ -43,9 +43,9 @@ class Material:
 def check_material(
     reading: Reading,
     questions: list[Question],
+    *,
     context: int,
     prompts: Prompts,
-    *,
     methods: Iterable[str],
     passage_tokens: int | None,
     max_new_tokens: int,

@@ -8,7 +8,8 @@ from there after an interruption.
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -29,6 +30,7 @@ from .passages import read_documents
 from .questions import Question, read_questions
 from .report import write_report
 from .teach import METHODS, add_lora, ask, default_epochs, default_learning_rate, evaluation_steps, teach
+from .written import as_lines, check_endpoint, written_questions
 
 # The tiny models have no chat template of their own. The space is what their tokenizer puts before a first word.
 TINY_CHAT_TEMPLATE = (
@@ -47,6 +49,8 @@ class Request:
         documents: A folder or file of documents, or the name of a data set.
         output: Where the result goes; it must not exist, or be empty.
         questions: A file of questions (``questions.read_questions``), or the questions themselves; none if None.
+        write_questions: Let a language model write them (``written``); the result then holds ``questions.jsonl``.
+        token_limit: Most tokens that it may cost; None for no limit.
         method: ``masked_ar`` or ``ar``.
         lora_rank: Rank of adapters; None trains all parameters.
         compare_ar: Also teach by plain fine-tuning with the same number of steps, for comparison.
@@ -68,6 +72,8 @@ class Request:
     documents: str | Path
     output: str | Path
     questions: str | Path | Sequence[Question] | None = None
+    write_questions: bool = False
+    token_limit: int | None = None
     method: str = "masked_ar"
     lora_rank: int | None = None
     compare_ar: bool = False
@@ -89,7 +95,11 @@ class Request:
             raise ValueError(f"method={self.method!r} is not one of {', '.join(METHODS)}")
         if self.compare_ar and self.method == "ar":
             raise ValueError("--compare-ar compares with plain fine-tuning, which --method ar already is; leave one out")
-        for name in ("lora_rank", "max_steps", "train_batch_size", "per_device_train_batch_size", "passage_tokens", "max_new_tokens"):
+        if self.write_questions and self.questions is not None:
+            raise ValueError("--questions and --write-questions: questions are given or written; leave one out")
+        if self.token_limit is not None and not self.write_questions:
+            raise ValueError("--token-limit is about --write-questions; give both or neither")
+        for name in ("token_limit", "lora_rank", "max_steps", "train_batch_size", "per_device_train_batch_size", "passage_tokens", "max_new_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
@@ -109,21 +119,32 @@ def inject(request: Request, say: Callable[[str], None] = print) -> Path:
     Raises:
         ValueError: If something about the input is wrong; nothing was trained, the message says what to do.
         RuntimeError: If the loss is not finite, or another process works on the same output.
+        PermissionError, ConnectionError: If questions are to be written and the endpoint refuses or does not answer.
         OSError: If the disk fails; what was finished is kept.
     """
     output = Path(request.output).absolute()
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise ValueError(f"--output {request.output} exists and is not empty; name a new folder")
+    if request.write_questions:
+        check_endpoint()
     reading = read_documents(request.documents, text_column=request.text_column)
     given = request.questions
     questions = read_questions(given) if isinstance(given, (str, Path)) else list(given or [])
     model, prompts = _load(request.model, request.method)
-    material = check_material(
-        reading, questions, model.config.max_position_embeddings, prompts,
+    check = partial(
+        check_material, reading, context=model.config.max_position_embeddings, prompts=prompts,
         methods={request.method, *(["ar"] if request.compare_ar else [])}, passage_tokens=request.passage_tokens,
         max_new_tokens=request.max_new_tokens, held_back_share=request.held_back_share, seed=request.seed, language=request.language,
         general=general_texts(prompts, request.general_text), control=control_questions(prompts, request.control_questions),
     )  # fmt: skip
+    material = check(questions)
+    work = output.parent / f".{output.name}.partial"
+    if request.write_questions:
+        check_room(output, model, request.lora_rank)
+        with _alone(output, work):
+            questions, notes = written_questions(material.cut.passages, work / "requests.jsonl", token_limit=request.token_limit)
+        material = check(questions)
+        material.notes.extend(notes)
     config = _config(request, request.method, material, model)
     # An arm is one way to teach; the last one is the result.
     configs = [config]
@@ -132,28 +153,36 @@ def inject(request: Request, say: Callable[[str], None] = print) -> Path:
     check_room(output, model, request.lora_rank)
     _say_plan(say, request, material, model, configs)
 
-    work = output.parent / f".{output.name}.partial"
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(work / "lock", timeout=0):
-            key = _key(request, config, material)
-            before = _cached(work / f"before-{key}.json", partial(_measure, model, prompts, material, config, 0))
-            say(f"before: asked {len(material.asked)} question(s), perplexity {before['perplexity']:.2f}")
-            mask = prompts.tokenizer.convert_ids_to_tokens(prompts.ids.mask)
-            del model, prompts  # each arm loads its own, and two large models need not fit
-            arms, folder = [], work / f"{config.run_id}-{key}"
-            for arm in configs:
-                keep = folder if arm is config else None
-                done = work / f"{arm.run_id}-{key}.json"
-                arms.append(_cached(done, partial(_arm, request, arm, material, keep, say)))
-            result = _result(request, material, before, arms, mask)
-            write_report(result, folder)
-            folder.replace(output)
-    except Timeout:
-        raise RuntimeError(f"another process is writing {output}; wait for it, or name another --output") from None
+    with _alone(output, work):
+        key = _key(request, config, material)
+        before = _cached(work / f"before-{key}.json", partial(_measure, model, prompts, material, config, 0))
+        say(f"before: asked {len(material.asked)} question(s), perplexity {before['perplexity']:.2f}")
+        mask = prompts.tokenizer.convert_ids_to_tokens(prompts.ids.mask)
+        del model, prompts  # each arm loads its own, and two large models need not fit
+        arms, folder = [], work / f"{config.run_id}-{key}"
+        for arm in configs:
+            keep = folder if arm is config else None
+            done = work / f"{arm.run_id}-{key}.json"
+            arms.append(_cached(done, partial(_arm, request, arm, material, keep, say)))
+        result = _result(request, material, before, arms, mask)
+        write_report(result, folder)
+        if request.write_questions:
+            write_atomically(folder / "questions.jsonl", as_lines(questions))
+        folder.replace(output)
     shutil.rmtree(work, ignore_errors=True)
     say(f"{output}: the model, its card, report.md and report.html")
     return output
+
+
+@contextmanager
+def _alone(output: Path, work: Path) -> Iterator[None]:
+    """No other process works on ``output``; makes the hidden folder ``work``."""
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise RuntimeError(f"another process is writing {output}; wait for it, or name another --output") from None
 
 
 def _load(name: str, method: str) -> tuple[PreTrainedModel, Prompts]:
