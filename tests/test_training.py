@@ -91,6 +91,13 @@ def test_the_same_run_twice_gives_the_same_losses_and_scores(tmp_path, make_conf
         assert (first.folder(config) / name).read_bytes() == (second.folder(config) / name).read_bytes()
 
 
+def test_a_stride_asks_the_first_of_every_so_many_questions(tmp_path, make_config):
+    config = make_config(question_stride=60)
+    _, store = run(tmp_path, config)
+    asked = [row["question_id"] for row in store.generations(config) if row["step"] == 0]
+    assert asked == list(range(0, 480, 60)) and {row["n_questions"] for row in store.metrics(config)} == {2}
+
+
 def test_another_seed_sees_other_masks(tmp_path, make_config):
     config = make_config("masked_ar")
     other = replace(config, seed=1)
