@@ -225,13 +225,13 @@ def test_prompts_for_an_unknown_tokenizer_says_what_is_allowed():
     tokenizer = build_tokenizer()
 
     class Other:
-        name_or_path = "other"
+        name_or_path, chat_template = "other", None
 
         def get_vocab(self):
             return {"a": 0}
 
     assert prompts_for(tokenizer).ids.mask == tokenizer.mask_token_id
-    with pytest.raises(ValueError, match="chat tokens of none of"):
+    with pytest.raises(ValueError, match="'other': the tokenizer has no chat template"):
         prompts_for(Other())
 
 
