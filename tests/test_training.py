@@ -57,6 +57,13 @@ def test_the_same_run_twice_gives_the_same_losses_and_scores(tmp_path, make_conf
         assert (first.folder(config) / name).read_bytes() == (second.folder(config) / name).read_bytes()
 
 
+def test_a_stride_asks_the_first_of_every_so_many_questions(tmp_path, make_config):
+    config = make_config(question_stride=60)
+    _, store = run(tmp_path, config)
+    asked = [row["question_id"] for row in store.generations(config) if row["step"] == 0]
+    assert asked == list(range(0, 480, 60)) and {row["n_questions"] for row in store.metrics(config)} == {2}
+
+
 def test_another_seed_sees_other_masks(tmp_path, make_config):
     config = make_config("masked_ar")
     other = replace(config, seed=1)
@@ -179,13 +186,13 @@ def test_prompts_for_an_unknown_tokenizer_says_what_is_allowed():
     tokenizer = build_tokenizer()
 
     class Other:
-        name_or_path = "other"
+        name_or_path, chat_template = "other", None
 
         def get_vocab(self):
             return {"a": 0}
 
     assert prompts_for(tokenizer).ids.mask == tokenizer.mask_token_id
-    with pytest.raises(ValueError, match="chat tokens of none of"):
+    with pytest.raises(ValueError, match="'other': the tokenizer has no chat template"):
         prompts_for(Other())
 
 
