@@ -65,7 +65,7 @@ figure = cell_curves(study.metrics)
 # %% tags=["nbval-check-output"]
 accuracy = study.metrics[study.metrics.metric == "accuracy"]
 table = accuracy.pivot_table(index=["method", "learning_rate", "epoch", "step"], columns="category", values="value")[CELLS].reset_index()
-table["method"] = table.method.map(METHOD_LABELS)
+table["method"], table["learning_rate"] = table.method.map(METHOD_LABELS), table.learning_rate.map("{:g}".format)
 print(table.rename(columns=CATEGORY_LABELS).to_string(index=False, float_format="%.4g"))
 
 # %% [markdown]
