@@ -10,32 +10,27 @@ from typing import Any
 def add_commands(commands: Any) -> None:
     """Add reproduce, train, status, check, plan and overview to argparse's subparsers."""
     reproduce = commands.add_parser("reproduce", help="train what is missing and build tables and figures")
-    reproduce.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(reproduce)
     _add_launch_options(reproduce)
     reproduce.add_argument("--from-records", action="store_true", help="redraw from the committed records, train nothing")
     reproduce.set_defaults(run=_reproduce)
 
     train = commands.add_parser("train", help="train the runs of an exhibit, build nothing")
-    train.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(train)
     _add_launch_options(train)
     train.set_defaults(run=_train)
 
     status = commands.add_parser("status", help="which runs of an exhibit are done, running, queued or failed")
-    status.add_argument("exhibits", nargs="*", metavar="EXHIBIT", help="for example table3 figure2, or all")
-    _add_study_options(status)
+    _add_study_options(status, exhibits="*")
     status.add_argument("--log", default=None, metavar="RUN", help="show the end of what this run printed")
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
     status.set_defaults(run=_status)
 
     check = commands.add_parser("check", help="whether models, data and disk are there for what is to be trained")
-    check.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(check)
     check.set_defaults(run=_check)
 
     plan = commands.add_parser("plan", help="what exhibits cost, before anything starts")
-    plan.add_argument("exhibits", nargs="+", metavar="EXHIBIT", help="for example table3 figure2, or all")
     _add_study_options(plan)
     plan.add_argument("--gpu", default=None, metavar="KIND", help="H100 (default), H200, A100-80GB or A100-40GB")
     plan.add_argument("--gpus", type=int, default=None, metavar="N", help="how many (default: the scale's)")
@@ -49,7 +44,8 @@ def add_commands(commands: Any) -> None:
     overview.set_defaults(run=_overview)
 
 
-def _add_study_options(parser: argparse.ArgumentParser) -> None:
+def _add_study_options(parser: argparse.ArgumentParser, exhibits: str = "+") -> None:
+    parser.add_argument("exhibits", nargs=exhibits, metavar="EXHIBIT", help="for example table3 figure2, or all")
     parser.add_argument("--scale", default="tiny", help="tiny, small, small:BASE, paper, or a scale file NAME.json (default: tiny)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run seeds 0 to N-1 (default: 1)")
     parser.add_argument("--world-seed", type=int, default=0, help="which synthetic world the documents come from (tiny)")
