@@ -29,7 +29,7 @@ def write_scale(folder, models, **settings):
     changes = {
         "like": "paper", "source": "synthetic", "max_steps": 2, "output": "out",
         "bases": {"ar": "models/llama", "masked_ar": "models/llama", "dllm": "models/llada"},
-        "settings": {"train_batch_size": 6, "max_new_tokens": 2, "sampler_steps": 2, "block_length": 2} | settings,
+        "settings": {"train_batch_size": 6, "max_new_tokens": 2, "sampler_steps": 2, "block_length": 2, "question_stride": 20} | settings,
         "launcher": {"kind": "cpu", "num_processes": 1, "options": ["--shard", "--per-device-train-batch-size", "3"]},
     }  # fmt: skip
     path = folder / "paper_trial.json"

@@ -6,6 +6,7 @@ import statistics
 import pytest
 import torch
 
+from maskft.ar_shift import shift_outputs
 from maskft.llada import rotate_in_float32
 from maskft.samplers import (
     Commit,
@@ -289,6 +290,18 @@ def test_a_model_that_rotates_within_attention_answers_alike(random_llama, ids, 
     assert generate_diffusion(model, PROMPTS, steps=N_NEW, **settings) == references[4, 16]
     plain = generate_diffusion_approximate(random_llama(is_causal=False, seed=1), PROMPTS, **settings)
     assert generate_diffusion_approximate(model, PROMPTS, **settings) == plain
+
+
+@pytest.mark.parametrize("schedule", [(4, 16), (8, 6)])
+def test_a_model_that_predicts_from_the_position_before_answers_as_the_slow_reference(schedule, random_llama, ids):
+    """Its first token of a block comes from the state before the block, which a block computed alone would lack."""
+    (block, steps), model = schedule, random_llama(is_causal=False, seed=1)
+    shift_outputs(model)
+    whole = [slow_diffusion(model, p, block_length=block, steps=steps, mask=ids["mask"]) for p in PROMPTS]
+    settings = {"max_new_tokens": N_NEW, "block_length": block, **ids}
+    assert generate_diffusion(model, PROMPTS, steps=steps, stop=(), batch_size=2, **settings) == whole
+    with pytest.raises(ValueError, match="autoregressive shift"):
+        generate_diffusion_approximate(model, PROMPTS, stop=(), **settings)
 
 
 def test_without_cache_and_threshold_the_approximate_sampler_is_the_exact_one(bidirectional, ids, references):

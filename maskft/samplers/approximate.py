@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
+from maskft.ar_shift import has_ar_shift
 from maskft.samplers.diffusion import (
     Canvases,
     Everywhere,
@@ -49,8 +50,10 @@ def generate_diffusion_approximate(
             Infinity commits one a step; with ``block_cache=False`` that is the exact sampler.
 
     Raises:
-        ValueError: As of ``generate_diffusion``.
+        ValueError: As of ``generate_diffusion``, or if the model predicts from the position before (``ar_shift``).
     """
+    if has_ar_shift(model):
+        raise ValueError("a model with the autoregressive shift needs the state before a block; use generate_diffusion")
     request = {"max_new_tokens": max_new_tokens, "block_length": block_length, "mask": mask, "batch_size": batch_size}
     check_request(model, prompts, **request)
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from maskft.ar_shift import has_ar_shift
 from maskft.samplers.autoregressive import check_prompts, cut_at_stop, pad_left
 
 
@@ -313,12 +314,14 @@ def generate_diffusion(
         raise ValueError(f"steps={steps} must be a multiple of the {n_blocks} blocks and at most {max_new_tokens}")
 
     schedule = commits_per_step(block_length, steps // n_blocks)
+    # Such a model moves its outputs one place on, and so needs the state before the block, which then leads its outputs.
+    n_before = int(has_ar_shift(model))
 
     def fill(canvases: Canvases) -> None:
-        last_layer.window = canvases.window
+        last_layer.window = torch.cat([canvases.window[:, :n_before] - 1, canvases.window], dim=1)
         counts = [schedule[n % len(schedule)] for n in canvases.passes]
         count = counts[0] if len(set(counts)) == 1 else torch.tensor(counts, device=model.device)
-        logits = model(input_ids=canvases.ids, attention_mask=canvases.attention_mask, use_cache=False).logits
+        logits = model(input_ids=canvases.ids, attention_mask=canvases.attention_mask, use_cache=False).logits[:, n_before:]
         tokens, committed, confidence = choose_commits(logits, canvases.block == mask, mask, count)
         canvases.commit(tokens, committed)
         if on_commit is not None:
