@@ -166,7 +166,7 @@ def mixed_precision_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0
 
 
 def small_scale_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
-    """AR and masked AR on NameDescription without paraphrases, each at its chosen rate: half an hour on two cores."""
+    """AR and masked AR on NameDescription without paraphrases, each at its chosen rate: about three quarters of an hour on two cores."""
     if not is_small(scale):
         return []
     return [make_run(scale, method, "name_description", "none", seed=seed) for seed in seeds for method in ("ar", "masked_ar")]

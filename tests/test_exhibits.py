@@ -17,7 +17,7 @@ from maskft.exhibits import (
     table3_runs,
 )
 from maskft.paper import METHODS, PAPER_SETTINGS
-from maskft.scales import PAPER, SCALES, SMALL, TINY, get_scale
+from maskft.scales import PAPER, SCALES, SMALL, TINY, _named_scale, get_scale
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +158,7 @@ def test_the_small_scale_of_another_base_has_its_own_folders_and_pins_it(tmp_pat
     base = tmp_path / "Some-Model-1B"
     base.mkdir()
     (base / "config.json").write_text("{}")
-    get_scale.cache_clear()
+    _named_scale.cache_clear()
     scale = get_scale(f"small:{base}")
     run = make_run(scale, "masked_ar", "name_description", "none")
     assert run.base == str(base) and len(run.base_revision) == 16
@@ -170,12 +170,12 @@ def test_the_small_scale_of_another_base_has_its_own_folders_and_pins_it(tmp_pat
 
 def test_the_small_scale_has_a_dllm_where_one_was_adapted(tmp_path, monkeypatch):
     monkeypatch.setenv("MASKFT_CACHE", str(tmp_path))
-    get_scale.cache_clear()
+    _named_scale.cache_clear()
     assert "dllm" not in get_scale("small").bases
     made = tmp_path / "models" / "smollm2-135m-q4-dllm"
     made.mkdir(parents=True)
     (made / "config.json").write_text("{}")
-    get_scale.cache_clear()
+    _named_scale.cache_clear()
     run = make_run(get_scale("small"), "dllm", "name_description", "none")
     assert run.base == made.name and run.base_revision == scales_module.revision_of(made.name)
-    get_scale.cache_clear()
+    _named_scale.cache_clear()

@@ -93,11 +93,11 @@ def test_ids_beyond_the_embedding_are_told(folder, config, tmp_path):
     assert "lie beyond the 1660 rows of its embedding" in told([replace(config, base=str(folder))], tmp_path)
 
 
-def test_a_tokenizer_without_a_mask_is_told(folder, config, tmp_path):
+def test_a_tokenizer_of_no_family_and_without_a_chat_template_is_told(folder, config, tmp_path):
     text = (folder / "tokenizer.json").read_text().replace("<|mask|>", "<|other|>")
     (folder / "tokenizer.json").write_text(text)
     (folder / "tokenizer_config.json").write_text((folder / "tokenizer_config.json").read_text().replace("<|mask|>", "<|other|>"))
-    assert "chat tokens of none of" in told([replace(config, base=str(folder))], tmp_path)
+    assert "was not taught to answer" in told([replace(config, base=str(folder))], tmp_path)
 
 
 def test_all_that_is_wrong_is_told_at_once(config, tmp_path, monkeypatch):

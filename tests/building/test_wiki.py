@@ -16,6 +16,7 @@ from maskft.building.wiki import Recipe, load_counter, open_journals
 from maskft.building.wikipedia import _plain
 from maskft.cli import build_parser, main
 from maskft.data import load_corpus
+from maskft.models import revision_of
 from maskft.runs import RunConfig
 from maskft.training import check_inputs
 
@@ -96,7 +97,7 @@ def test_a_data_set_is_built_described_and_loaded(command, model_server, faults,
 
     config = RunConfig(
         dataset="wiki", source="built", data_fingerprint=corpus.fingerprint, method="ar", base="tiny-ar",
-        base_revision="any", learning_rate=1e-3, eval_steps=(0, 1),
+        base_revision=revision_of("tiny-ar"), learning_rate=1e-3, eval_steps=(0, 1),
     )  # fmt: skip
     assert check_inputs(config).fingerprint == corpus.fingerprint  # a run can be trained on it
 
