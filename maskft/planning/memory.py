@@ -80,6 +80,14 @@ def cache_bytes(shape: Shape, *, rows: int, length: Real) -> Real:
     return 2 * 2 * shape.kv_width * shape.n_layers * rows * length
 
 
+def answering_memory(shape: Shape, *, gpus: int, rows: int, length: Real) -> Real:
+    """Bytes on one GPU of ``gpus`` that answers ``rows`` questions: its share of weights and moments, a whole bf16 replica
+    (``sharding.gather_replica``) and the cache. The sampler takes as many rows as fit, one at least.
+    """
+    n_weights = n_parameters(shape)
+    return 12 * n_weights / gpus + 2 * n_weights + cache_bytes(shape, rows=rows, length=length)
+
+
 def training_memory(
     shape: Shape,
     *,

@@ -10,7 +10,7 @@ from maskft.data import DATASETS
 from maskft.exhibits import exhibit_runs
 from maskft.planning.hardware import GPUS, MEMORY_SHARE, Gpu
 from maskft.planning.lengths import lengths_of, padded
-from maskft.planning.memory import GIB, Memory, training_memory
+from maskft.planning.memory import GIB, Memory, answering_memory, training_memory
 from maskft.planning.shapes import shape_of
 from maskft.planning.time import CoreRates, Seconds, seconds_on_core, seconds_on_gpus
 from maskft.planning.work import outputs_per_text, work_of
@@ -80,10 +80,13 @@ def planned_runs(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: i
 
 
 def memory_of(run: RunConfig, setup: Setup) -> Memory:
-    """Memory of one GPU at the run's longest batch and, of a dLLM, highest mask ratio. Raises ValueError as ``Setup.rows``."""
-    lengths, rows = lengths_of(run), setup.rows(run.train_batch_size)
-    return training_memory(
-        shape_of(run.base),
+    """Memory of one GPU at the run's longest batch and, of a dLLM, highest mask ratio; in the total also while it answers.
+
+    Raises ValueError as ``Setup.rows``.
+    """
+    lengths, rows, shape = lengths_of(run), setup.rows(run.train_batch_size), shape_of(run.base)
+    training = training_memory(
+        shape,
         gpus=setup.gpus,
         rows=rows,
         length=padded(lengths.sequence(run.method, lengths.longest)),
@@ -91,6 +94,8 @@ def memory_of(run: RunConfig, setup: Setup) -> Memory:
         checkpointing=setup.checkpointing,
         accumulates=setup.accumulation(run.train_batch_size) > 1,
     )
+    answering = answering_memory(shape, gpus=setup.gpus, rows=1, length=lengths.prompt + run.max_new_tokens)
+    return replace(training, total=max(training.total, answering))
 
 
 def remedies(run: RunConfig, setup: Setup) -> list[str]:

@@ -80,8 +80,8 @@ def _on_gpus(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_
     parts.append(
         f"{_ranges(scale)}\n"
         f"Assumed: {hardware.COMPUTE_SHARE:.0%} of peak operations (Llama 3.1 8B with FSDP2 on 8 H100, torchtitan), "
-        f"{hardware.LINK_SHARE:.0%} of the link, {hardware.BANDWIDTH_SHARE:.0%} of memory bandwidth; weights stay sharded while "
-        "questions are answered. Start, loading and writing are not counted."
+        f"{hardware.LINK_SHARE:.0%} of the link, {hardware.BANDWIDTH_SHARE:.0%} of memory bandwidth; every GPU answers "
+        "questions with a whole bf16 copy of the model. Start, loading and writing are not counted."
     )
     return "\n\n".join(parts)
 
@@ -89,7 +89,7 @@ def _on_gpus(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_
 def _on_cores(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_seed: int, cores: int) -> str:
     if cores < 1:
         raise ValueError(f"--cores {cores}: at least 1 is needed")
-    records = read_records(scale.records)
+    records = read_records(scale.records, str(scale.settings["precision"]))
     rates = fit_core_rates(records, f"{scale.records.name}/")
     costs = plan(exhibits, scale, seeds, world_seed, rates=rates)
     compared = against_records(quickest(records), rates)

@@ -52,17 +52,17 @@ def step_seconds(work: Work, gpu: Gpu, gpus: int, accumulation: int) -> Real:
 def evaluation_seconds(work: Work, gpu: Gpu, gpus: int, new: int, flops: Real) -> Real:
     """Time of one evaluation with answers of ``new`` tokens, ``flops`` operations each.
 
-    A GPU answers its share of the questions in batches, a pass over the model for every token of the batch (a dLLM: for
-    every denoising step). A pass computes, gathers all bf16 weights from the other GPUs, and reads them; the slowest decides.
+    The weights are gathered once, into a bf16 replica on each GPU (``sharding.gather_replica``). It then answers its share of
+    the questions in batches, a pass over the model for every token of the batch (a dLLM: for every denoising step), which
+    computes, and reads the weights; the slower decides.
     """
     run, n_weights = work.run, n_parameters(work.shape)
     questions = ceil(work.lengths.n_questions / gpus)
     steps_per_token = run.sampler_steps / run.max_new_tokens if run.method == "dllm" else 1
     passes = ceil(questions / run.eval_batch_size) * new * steps_per_token
     computing = questions * flops / (gpu.flops * COMPUTE_SHARE)
-    gathering = passes * gather_seconds(n_weights, gpu, gpus, size=2)
     reading = passes * 2 * n_weights / (gpu.bandwidth * BANDWIDTH_SHARE)
-    return max(computing, gathering, reading)
+    return gather_seconds(n_weights, gpu, gpus, size=2) + max(computing, reading)
 
 
 def seconds_on_gpus(work: Work, gpu: Gpu, gpus: int, accumulation: int = 1) -> Seconds:
@@ -92,8 +92,8 @@ class CoreRates:
     devices: tuple[str, ...]
 
 
-def read_records(folder: Path) -> list[tuple[RunConfig, dict]]:
-    """Every committed run of a folder with its record, by file name. Their identity need not be one of today's.
+def read_records(folder: Path, precision: str) -> list[tuple[RunConfig, dict]]:
+    """Every committed run of a folder in that precision with its record, by file name. Their identity need not be one of today's.
 
     Returns:
         Runs, and the first lines of their records with `answer_tokens`, how long answers were (`answered_tokens`).
@@ -102,7 +102,8 @@ def read_records(folder: Path) -> list[tuple[RunConfig, dict]]:
     for path in sorted(folder.glob("*.jsonl")):
         record, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
         run = RunConfig.from_dict(record["config"])
-        found.append((run, record | {"answer_tokens": answered_tokens(run, rows)}))
+        if run.precision == precision:
+            found.append((run, record | {"answer_tokens": answered_tokens(run, rows)}))
     return found
 
 
