@@ -27,7 +27,7 @@ from .provenance import current_commit
 from .runs import write_atomically
 from .samplers import generate_ar, generate_diffusion
 from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard
-from .training import SupervisedLogits
+from .step import SupervisedLogits
 
 PAPER_SHAPES = {"llama": SHAPES["meta-llama/Llama-3.1-8B-Instruct"], "llada": SHAPES["GSAI-ML/LLaDA-8B-Instruct"]}
 SMALL_SHAPES = {"llama": Shape(2, 64, 128, 4, 2, 512), "llada": Shape(2, 64, 96, 4, 4, 512)}

@@ -17,7 +17,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,113 +27,27 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from .checkpoints import Checkpoints, Interrupted, Sigterm
-from .collators import ARCollator, DiffusionCollator, MaskedARCollator
 from .data import Corpus, load_corpus
 from .evaluation import answer_questions, score_answers, summarise
-from .losses import IGNORED, autoregressive_loss, masked_diffusion_loss
-from .masking import generator_for
 from .metrics import pick_best_step, total_accuracy
 from .models import base_folder, load_base, revision_of
-from .prompts import Prompts
 from .provenance import current_commit
 from .runs import RunConfig, RunStore, steps_to_keep, write_atomically
 from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard, whole_tensor
-
-
-class SupervisedLogits(nn.Module):
-    """A causal LM whose forward projects chosen positions only, so that no other logits ever exist."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Logits at ``(rows, columns)``."""
-        hidden = self.model.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-        return self.model.lm_head(hidden[rows, columns])
-
-
-def make_collator(config: RunConfig, prompts: Prompts):
-    """The collator of the run's method, with its options."""
-    options = {
-        "seed": config.seed, "mask_ratio": config.mask_ratio, "mask_ratio_scope": config.mask_ratio_scope,
-        "mask_count": config.mask_count,
-    }  # fmt: skip
-    if config.method == "ar":
-        return ARCollator(prompts)
-    if config.method == "dllm":
-        return DiffusionCollator(prompts, **options)
-    return MaskedARCollator(prompts, corruption=config.corruption, **options)
-
-
-def batch_indices(n_texts: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Which texts each step sees: every epoch a new order, its last batch short.
-
-    Sixty documents at batch 64 are one short step an epoch (release); dropping it would leave none.
-    """
-    epoch = 0
-    while True:
-        order = torch.randperm(n_texts, generator=generator_for("order", seed, epoch)).tolist()
-        for start in range(0, n_texts, batch_size):
-            yield order[start : start + batch_size]
-        epoch += 1
-
-
-def supervised_positions(batch: dict[str, Tensor], method: str) -> tuple[Tensor, Tensor, Tensor]:
-    """``(rows, columns, labels)`` of the outputs that are learned.
-
-    A causal model's output at a position predicts the next token, a dLLM's the token at the position itself.
-    """
-    labels = batch["labels"] if method == "dllm" else batch["labels"][:, 1:]
-    rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
-    return rows, columns, labels[rows, columns]
-
-
-def batch_loss(model: nn.Module, batch: dict[str, Tensor], config: RunConfig, counts: dict[str, int]) -> Tensor:
-    """This share's part of the batch's loss (``losses``)."""
-    rows, columns, labels = supervised_positions(batch, config.method)
-    logits = model(batch["input_ids"], batch["attention_mask"], rows, columns)
-    if config.method != "dllm":
-        return autoregressive_loss(logits, labels, n_targets=max(1, counts["n_targets"]))
-    return masked_diffusion_loss(
-        logits, labels, rows, batch["mask_ratio"], batch["n_maskable"],
-        n_samples=counts["n_samples"], n_tokens=counts["n_tokens"], normaliser=config.loss_normaliser,
-    )  # fmt: skip
-
-
-def count_batch(batch: dict[str, Tensor], config: RunConfig) -> dict[str, int]:
-    """Targets, samples and tokens of a whole batch."""
-    targets = batch["labels"] if config.method == "dllm" else batch["labels"][:, 1:]
-    return {
-        "n_targets": int((targets != IGNORED).sum()),
-        "n_samples": len(batch["input_ids"]),
-        "n_tokens": int(batch["attention_mask"].sum()),
-    }
-
-
-def my_rows(batch: dict[str, Tensor], rank: int, world: int) -> dict[str, Tensor]:
-    """Every ``world``-th row from ``rank``. A process without a row gets one that supervises nothing."""
-    share = {name: value[rank::world] for name, value in batch.items()}
-    if len(share["input_ids"]):
-        return share
-    return {name: value[:1] for name, value in batch.items()} | {"labels": torch.full_like(batch["labels"][:1], IGNORED)}
-
-
-def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.AdamW:
-    """AdamW; no weight decay on biases and norms."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-
-
-def learning_rate_factor(step: int, config: RunConfig) -> float:
-    """Linear warmup over ``warmup_ratio`` of all updates, then constant (release)."""
-    warmup = math.ceil(config.warmup_ratio * config.total_steps)
-    return min(1.0, (step + 1) / warmup) if warmup else 1.0
+from .step import (
+    SupervisedLogits,
+    batch_indices,
+    batch_loss,
+    count_batch,
+    learning_rate_factor,
+    make_collator,
+    make_optimizer,
+    my_rows,
+    parts_of,
+)
 
 
 def check_inputs(config: RunConfig) -> Corpus:
@@ -282,10 +195,8 @@ def train(
         counts, loss = count_batch(whole, config), 0.0
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_factor(state.step, config)
-        for part in range(n_parts):
-            # As if there were a process for each part of each process's share.
-            rows = my_rows(whole, rank + n_ranks * part, n_ranks * n_parts)
-            batch = {name: value.to(accelerator.device) for name, value in rows.items()}
+        for part in parts_of(whole, n_parts):
+            batch = {name: value.to(accelerator.device) for name, value in my_rows(part, rank, n_ranks).items()}
             with autocast:
                 # Gradients are averaged over processes, the parts of the loss have to be added: hence the factor.
                 share = batch_loss(wrapped, batch, config, counts) * n_ranks

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from maskft.samplers import generate_diffusion
 from maskft.sharding import PolicyCheck, empty_copy, gather_replica, round_weights, shard
-from maskft.training import SupervisedLogits
+from maskft.step import SupervisedLogits
 
 
 def make() -> LlamaForCausalLM:

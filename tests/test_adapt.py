@@ -17,7 +17,7 @@ from maskft.losses import IGNORED
 from maskft.masking import generator_for
 from maskft.models import load_base
 from maskft.samplers import generate_diffusion
-from maskft.training import SupervisedLogits, supervised_positions
+from maskft.step import SupervisedLogits, supervised_positions
 
 PLAN = Adaptation("tiny-ar", n_text_steps=16, n_question_steps=4, chunk_length=24, answer_length=24, batch_size=8, learning_rate=1e-3, precision="float32")
 RATIOS = ("0.15", "0.5", "0.85")

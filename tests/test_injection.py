@@ -23,7 +23,7 @@ from maskft.masking import generator_for
 from maskft.models import ASSETS, load_base, prompts_for
 from maskft.runs import RunConfig
 from maskft.scales import PAPER, TINY
-from maskft.training import SupervisedLogits, batch_loss, count_batch, make_collator
+from maskft.step import SupervisedLogits, batch_loss, count_batch, make_collator
 
 TEXTS = {
     "a.txt": "Ada Birch was born on May 3, 1950. She has roots in Larkfield, TN.",

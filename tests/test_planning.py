@@ -67,7 +67,8 @@ from maskft.planning.work import Work, work_of
 from maskft.plots import schedule_chart
 from maskft.samplers import generate_diffusion
 from maskft.scales import PAPER, TINY
-from maskft.training import SupervisedLogits, batch_indices, check_inputs, make_collator
+from maskft.step import SupervisedLogits, batch_indices, make_collator
+from maskft.training import check_inputs
 
 LLAMA, LLADA = SHAPES["meta-llama/Llama-3.1-8B-Instruct"], SHAPES["GSAI-ML/LLaDA-8B-Instruct"]
 SMALL = Shape(n_layers=2, width=32, hidden=80, n_heads=4, n_kv_heads=2, vocabulary=96)

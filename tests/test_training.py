@@ -7,23 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from maskft.data import load_corpus
 from maskft.data.synthetic.tokenizer import build_tokenizer
-from maskft.losses import IGNORED
 from maskft.models import load_base, prompts_for
 from maskft.runs import RunStore
-from maskft.training import (
-    SupervisedLogits,
-    batch_indices,
-    batch_loss,
-    count_batch,
-    learning_rate_factor,
-    main,
-    make_collator,
-    make_optimizer,
-    my_rows,
-    supervised_positions,
-)
+from maskft.training import main
 
 
 def run(tmp_path, *configs, store="store"):
@@ -88,72 +75,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, make_config):
     config = make_config(learning_rate=1e30, eval_steps=(0, 5), warmup_ratio=0.0)
     code, store = run(tmp_path, config)
     assert code == 1 and "FloatingPointError" in store.failure_path(config).read_text()
-
-
-def test_sixty_documents_at_batch_64_are_one_short_step_an_epoch():
-    steps = batch_indices(60, 64, seed=0)
-    first, second = next(steps), next(steps)
-    assert sorted(first) == sorted(second) == list(range(60)) and first != second
-    # 1800 texts: 28 full batches and one of 8 make the 29 steps of an epoch.
-    steps = batch_indices(1800, 64, seed=0)
-    assert [len(next(steps)) for _ in range(29)] == [64] * 28 + [8]
-
-
-def test_warmup_rises_over_two_percent_of_all_updates_and_stays(make_config):
-    config = make_config(eval_steps=(0, 200), warmup_ratio=0.02)
-    assert [learning_rate_factor(step, config) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
-
-
-def test_norms_are_not_decayed(base, make_config):
-    model, _ = load_base(str(base), method="ar")
-    decayed, plain = make_optimizer(model, make_config()).param_groups
-    assert decayed["weight_decay"] == 0.1 and plain["weight_decay"] == 0.0
-    # Two norms a layer and the last one.
-    assert len(plain["params"]) == 2 * 2 + 1 and all(p.ndim == 1 for p in plain["params"])
-
-
-@pytest.mark.parametrize("method", ["ar", "dllm", "masked_ar"])
-def test_shares_of_processes_add_to_the_loss_of_the_whole_batch(base, make_config, method):
-    """Each of 3 processes has every third of 7 rows; their losses and gradients add to the whole batch's."""
-    config = make_config(method)
-    model, prompts = load_base(str(base), method=method)
-    texts = load_corpus("name_description", source="synthetic").training_texts("none")["text"][:7]
-    features = [{"text_ids": prompts.encode(t), "step": 3, "sample": n} for n, t in enumerate(texts)]
-    whole = make_collator(config, prompts)(features)
-    counts, wrapped = count_batch(whole, config), SupervisedLogits(model)
-    loss = batch_loss(wrapped, whole, config, counts)
-    loss.backward()
-    expected = [p.grad.clone() for p in model.parameters()]
-    model.zero_grad()
-    parts = [batch_loss(wrapped, my_rows(whole, rank, 3), config, counts) for rank in range(3)]
-    sum(parts).backward()
-    torch.testing.assert_close(sum(parts), loss)
-    for p, grad in zip(model.parameters(), expected, strict=True):
-        torch.testing.assert_close(p.grad, grad, atol=1e-6, rtol=1e-4)
-
-
-def test_a_process_without_rows_supervises_nothing(make_config, base):
-    _, prompts = load_base(str(base), method="ar")
-    whole = make_collator(make_config(), prompts)([{"text_ids": prompts.encode("Who is Ada?"), "step": 0, "sample": 0}])
-    share = my_rows(whole, 1, 2)
-    assert share["input_ids"].shape[0] == 1 and bool((share["labels"] == IGNORED).all())
-
-
-def test_ar_loss_is_that_of_transformers(base, make_config):
-    model, prompts = load_base(str(base), method="ar")
-    config = make_config("masked_ar")
-    texts = load_corpus("name_description", source="synthetic").training_texts("none")["text"][:4]
-    batch = make_collator(config, prompts)([{"text_ids": prompts.encode(t), "step": 0, "sample": n} for n, t in enumerate(texts)])
-    ours = batch_loss(SupervisedLogits(model), batch, config, count_batch(batch, config))
-    torch.testing.assert_close(ours, model(**batch).loss)
-
-
-def test_a_dllm_learns_at_the_masked_positions_and_a_causal_model_one_before():
-    batch = {"labels": torch.tensor([[IGNORED, 7, IGNORED, 9]])}
-    rows, columns, labels = supervised_positions(batch, "dllm")
-    assert columns.tolist() == [1, 3] and labels.tolist() == [7, 9]
-    rows, columns, labels = supervised_positions(batch, "ar")
-    assert columns.tolist() == [0, 2] and labels.tolist() == [7, 9] and rows.tolist() == [0, 0]
 
 
 def test_mixed_precision_keeps_float32_weights_and_pure_bf16_does_not(tmp_path, make_config):

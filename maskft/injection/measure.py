@@ -22,7 +22,7 @@ from ..losses import autoregressive_loss
 from ..models import ASSETS
 from ..prompts import Prompts
 from ..runs import RunConfig
-from ..training import SupervisedLogits, supervised_positions
+from ..step import SupervisedLogits, supervised_positions
 from .passages import read_text
 from .questions import Question, read_questions
 from .teach import autocast

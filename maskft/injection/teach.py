@@ -20,7 +20,7 @@ from ..paper import TABLE4
 from ..prompts import Prompts
 from ..runs import RunConfig
 from ..scales import SCALES
-from ..training import (
+from ..step import (
     SupervisedLogits,
     batch_indices,
     batch_loss,
@@ -28,6 +28,7 @@ from ..training import (
     learning_rate_factor,
     make_collator,
     make_optimizer,
+    parts_of,
 )
 from .passages import Passage
 from .questions import Question
@@ -169,9 +170,8 @@ def teach(
         counts, loss = count_batch(whole, config), 0.0
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_factor(step, config)
-        for start in range(0, len(whole["input_ids"]), per_device_train_batch_size):
-            rows = slice(start, start + per_device_train_batch_size)
-            batch = {name: value[rows].to(model.device) for name, value in whole.items()}
+        for rows in parts_of(whole, -(-len(whole["input_ids"]) // per_device_train_batch_size)):
+            batch = {name: value.to(model.device) for name, value in rows.items()}
             with autocast(model, config):
                 part = batch_loss(wrapped, batch, config, counts)
             part.backward()

@@ -99,7 +99,7 @@ def forward_flops(shape: Shape, *, rows: Real, length: Real, outputs: Real) -> R
 
     A token passes every matrix of a layer once, two operations an entry. Attention of a layer multiplies each query with
     every key and each weight with every value: 2 x 2 x d x length operations a token. Logits are made for ``outputs``
-    tokens only (``training.SupervisedLogits``), 2 x d x V each.
+    tokens only (``step.SupervisedLogits``), 2 x d x V each.
     """
     matrices = 2 * shape.n_layers * layer_weights(shape) * rows * length
     attention = 4 * shape.n_layers * shape.width * length**2 * rows

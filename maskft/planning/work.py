@@ -53,7 +53,7 @@ def answer_tokens(run: RunConfig) -> tuple[int, int]:
 
 
 def rows_per_step(run: RunConfig, lengths: Lengths) -> Real:
-    """Mean documents of a step: an epoch's last batch is short (``training.batch_indices``)."""
+    """Mean documents of a step: an epoch's last batch is short (``step.batch_indices``)."""
     return lengths.n_texts / ceil(lengths.n_texts / run.train_batch_size)
 
 

@@ -1,0 +1,126 @@
+"""What one optimizer step is made of: which texts, which rows and outputs, which loss, which rate.
+
+Pure functions of a batch but for the model that is called. ``training`` makes the study's runs of them, ``injection`` one
+on a reader's documents.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from .collators import ARCollator, DiffusionCollator, MaskedARCollator
+from .losses import IGNORED, autoregressive_loss, masked_diffusion_loss
+from .masking import generator_for
+from .prompts import Prompts
+from .runs import RunConfig
+
+LENGTH_MULTIPLE = 8  # as the collators pad: a product whose shape changes every step is slow on a CPU
+
+
+class SupervisedLogits(nn.Module):
+    """A causal LM whose forward projects chosen positions only, so that no other logits ever exist."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Logits at ``(rows, columns)``."""
+        hidden = self.model.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        return self.model.lm_head(hidden[rows, columns])
+
+
+def make_collator(config: RunConfig, prompts: Prompts):
+    """The collator of the run's method, with its options."""
+    options = {
+        "seed": config.seed, "mask_ratio": config.mask_ratio, "mask_ratio_scope": config.mask_ratio_scope,
+        "mask_count": config.mask_count,
+    }  # fmt: skip
+    if config.method == "ar":
+        return ARCollator(prompts)
+    if config.method == "dllm":
+        return DiffusionCollator(prompts, **options)
+    return MaskedARCollator(prompts, corruption=config.corruption, **options)
+
+
+def batch_indices(n_texts: int, batch_size: int, seed: int) -> Iterator[list[int]]:
+    """Which texts each step sees: every epoch a new order, its last batch short.
+
+    Sixty documents at batch 64 are one short step an epoch (release); dropping it would leave none.
+    """
+    epoch = 0
+    while True:
+        order = torch.randperm(n_texts, generator=generator_for("order", seed, epoch)).tolist()
+        for start in range(0, n_texts, batch_size):
+            yield order[start : start + batch_size]
+        epoch += 1
+
+
+def supervised_positions(batch: dict[str, Tensor], method: str) -> tuple[Tensor, Tensor, Tensor]:
+    """``(rows, columns, labels)`` of the outputs that are learned.
+
+    A causal model's output at a position predicts the next token, a dLLM's the token at the position itself.
+    """
+    labels = batch["labels"] if method == "dllm" else batch["labels"][:, 1:]
+    rows, columns = (labels != IGNORED).nonzero(as_tuple=True)
+    return rows, columns, labels[rows, columns]
+
+
+def batch_loss(model: nn.Module, batch: dict[str, Tensor], config: RunConfig, counts: dict[str, int]) -> Tensor:
+    """This share's part of the batch's loss (``losses``)."""
+    rows, columns, labels = supervised_positions(batch, config.method)
+    logits = model(batch["input_ids"], batch["attention_mask"], rows, columns)
+    if config.method != "dllm":
+        return autoregressive_loss(logits, labels, n_targets=max(1, counts["n_targets"]))
+    return masked_diffusion_loss(
+        logits, labels, rows, batch["mask_ratio"], batch["n_maskable"],
+        n_samples=counts["n_samples"], n_tokens=counts["n_tokens"], normaliser=config.loss_normaliser,
+    )  # fmt: skip
+
+
+def count_batch(batch: dict[str, Tensor], config: RunConfig) -> dict[str, int]:
+    """Targets, samples and tokens of a whole batch."""
+    targets = batch["labels"] if config.method == "dllm" else batch["labels"][:, 1:]
+    return {
+        "n_targets": int((targets != IGNORED).sum()),
+        "n_samples": len(batch["input_ids"]),
+        "n_tokens": int(batch["attention_mask"].sum()),
+    }
+
+
+def my_rows(batch: dict[str, Tensor], rank: int, world: int) -> dict[str, Tensor]:
+    """Every ``world``-th row from ``rank``. A process without a row gets one that supervises nothing."""
+    share = {name: value[rank::world] for name, value in batch.items()}
+    if len(share["input_ids"]):
+        return share
+    return {name: value[:1] for name, value in batch.items()} | {"labels": torch.full_like(batch["labels"][:1], IGNORED)}
+
+
+def parts_of(batch: dict[str, Tensor], n_parts: int) -> Iterator[dict[str, Tensor]]:
+    """The batch in at most ``n_parts`` parts of rows alike in length, each as wide as its longest row needs: less padding.
+
+    One part is the batch as it is. Which rows come together is a function of the batch, so all processes make the same parts.
+    """
+    if n_parts == 1:
+        yield batch
+        return
+    lengths = batch["attention_mask"].sum(dim=1)
+    for rows in lengths.argsort(stable=True).chunk(n_parts):
+        width = min(-(-int(lengths[rows].max()) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, batch["input_ids"].shape[1])
+        yield {name: value[rows][:, :width] if value.ndim == 2 else value[rows] for name, value in batch.items()}
+
+
+def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.AdamW:
+    """AdamW; no weight decay on biases and norms."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def learning_rate_factor(step: int, config: RunConfig) -> float:
+    """Linear warmup over ``warmup_ratio`` of all updates, then constant (release)."""
+    warmup = math.ceil(config.warmup_ratio * config.total_steps)
+    return min(1.0, (step + 1) / warmup) if warmup else 1.0
