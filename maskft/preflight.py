@@ -88,7 +88,7 @@ def _look_at_base(base: str, revision: str) -> Shape | list[str]:
     except RepositoryNotFoundError:
         return [f"{base} is neither a folder nor a repository of the hub that this account can see (`hf auth login`)"]
     except (LocalEntryNotFoundError, OSError, ValueError, KeyError) as error:
-        return [f"{base} cannot be read: {str(error).splitlines()[0]}; without the hub, name a folder in a scale file (maskft.scale_files)"]
+        return [f"{base} cannot be read: {str(error).splitlines()[0]}; without the hub, name a folder in a scale file (maskft.named_scales)"]
     ids, size = prompts.ids, llama["vocab_size"]
     if beyond := [n for n in (ids.mask, ids.pad, ids.end, *ids.stop, *ids.begin) if n >= size]:
         return [f"{base}: ids {beyond} of its tokenizer lie beyond the {size} rows of its embedding; model and tokenizer differ"]

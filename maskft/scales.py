@@ -4,15 +4,13 @@ Every value that the paper gives carries its sentence; where it is silent, the r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from . import small_weights
 from .launch import Launcher
-from .models import hub_commit, revision_of
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -201,35 +199,3 @@ PAPER = Scale(
 )  # fmt: skip
 
 SCALES = {scale.name: scale for scale in (TINY, SMALL, PAPER)}
-
-
-def get_scale(name: str) -> Scale:
-    """The scale called ``name``, or one like another with changes, from a file (``scale_files``).
-
-    ``small:BASE`` is the small scale from another instruct model, a folder or a repository of the hub, whose newest commit
-    then pins it. The small scale has a dLLM where ``maskft adapt`` has made one of its base.
-
-    Raises:
-        ValueError: If there is none, or the file holds something else than changes of a scale.
-        FileNotFoundError, ConnectionError: If a base is no folder and not to be had from the hub.
-    """
-    if name.endswith(".json"):
-        from .scale_files import read_scale
-
-        return read_scale(Path(name))
-    return _named_scale(name)
-
-
-@cache
-def _named_scale(name: str) -> Scale:
-    kind, colon, base = name.partition(":")
-    if kind not in SCALES or (colon and (kind != "small" or not base)):
-        raise ValueError(f"scale {name!r} is not one of {', '.join(SCALES)}, small:BASE, nor a file NAME.json")
-    scale = SCALES[kind]
-    if colon:
-        revision = revision_of(base) if Path(base).is_dir() else hub_commit(base)
-        scale = replace(scale, name=name, bases={"ar": base, "masked_ar": base}, revisions={base: revision})
-    dllm = small_weights.adapted_name(scale.bases["ar"])
-    if kind == "small" and (small_weights.model_folder(dllm) / "config.json").is_file():
-        scale = replace(scale, bases={**scale.bases, "dllm": dllm}, revisions={**scale.revisions, dllm: revision_of(dllm)})
-    return scale

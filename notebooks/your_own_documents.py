@@ -38,7 +38,7 @@ from IPython.display import Markdown
 
 from maskft.injection import Question, Request, cut, inject, read_documents
 from maskft.models import load_base
-from maskft.scales import get_scale
+from maskft.named_scales import get_scale
 
 base = get_scale(scale).bases["masked_ar"]
 _, prompts = load_base(base, method="masked_ar")

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from maskft import exhibits
-from maskft import scales as scales_module
+from maskft import exhibits, named_scales
 from maskft.exhibits import (
     EXHIBITS,
     check_seeds,
@@ -16,8 +15,9 @@ from maskft.exhibits import (
     sweep_runs,
     table3_runs,
 )
+from maskft.named_scales import _named_scale, get_scale
 from maskft.paper import METHODS, PAPER_SETTINGS
-from maskft.scales import PAPER, SCALES, SMALL, TINY, _named_scale, get_scale
+from maskft.scales import PAPER, SCALES, SMALL, TINY
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +164,7 @@ def test_the_small_scale_of_another_base_has_its_own_folders_and_pins_it(tmp_pat
     assert run.base == str(base) and len(run.base_revision) == 16
     assert (scale.store.name, scale.tables.name, scale.figures.name) == ("small-Some-Model-1B",) * 3
     assert SMALL.store.name == "small" and scale.learning_rates == SMALL.learning_rates
-    monkeypatch.setattr(scales_module, "hub_commit", lambda name: f"commit of {name}")
+    monkeypatch.setattr(named_scales, "hub_commit", lambda name: f"commit of {name}")
     assert make_run(get_scale("small:owner/name"), "ar", "wiki", "none").base_revision == "commit of owner/name"
 
 
@@ -177,5 +177,5 @@ def test_the_small_scale_has_a_dllm_where_one_was_adapted(tmp_path, monkeypatch)
     (made / "config.json").write_text("{}")
     _named_scale.cache_clear()
     run = make_run(get_scale("small"), "dllm", "name_description", "none")
-    assert run.base == made.name and run.base_revision == scales_module.revision_of(made.name)
+    assert run.base == made.name and run.base_revision == named_scales.revision_of(made.name)
     _named_scale.cache_clear()

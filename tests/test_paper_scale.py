@@ -18,8 +18,9 @@ from maskft.cli import main
 from maskft.exhibits import exhibit_runs, make_run
 from maskft.llada import llama_config, to_llada_keys
 from maskft.models import load_base
+from maskft.named_scales import get_scale
 from maskft.runs import RunStore
-from maskft.scales import PAPER, get_scale
+from maskft.scales import PAPER
 from maskft.training import main as train
 
 

@@ -2,14 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from maskft.building.endpoint import Endpoint
+from maskft.building.recipe import Recipe
 from maskft.building.wikipedia import LICENCE, PAPER
 from maskft.data.schema import PARAPHRASES
-
-if TYPE_CHECKING:
-    from maskft.building.wiki import Recipe
 
 # The dataset viewer of the Hugging Face hub and `datasets.load_dataset(FOLDER, "documents")` read this.
 _HEADER = """\
@@ -26,7 +24,7 @@ configs:
 
 
 def data_card(
-    recipe: "Recipe", api: str, endpoint: Endpoint, fingerprint: str, documents: Sequence[dict[str, Any]],
+    recipe: Recipe, api: str, endpoint: Endpoint, fingerprint: str, documents: Sequence[dict[str, Any]],
     questions: Sequence[dict[str, Any]], dropped_pages: Counter[str], dropped_questions: Counter[str],
 ) -> str:  # fmt: skip
     """The README.md of a built folder. It names the model, and neither the endpoint's address nor its key."""

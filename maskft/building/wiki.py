@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,48 +15,13 @@ from filelock import FileLock, Timeout
 from maskft.building.card import data_card
 from maskft.building.endpoint import Endpoint
 from maskft.building.journal import Journal
+from maskft.building.recipe import Recipe
 from maskft.building.wikipedia import Page, Wikipedia
 from maskft.building.writing import Question, keep_clear, paraphrase_task, question_task
 from maskft.data.built import FILES
 from maskft.data.schema import PARAPHRASES, Corpus
 
-CATEGORY, SINCE = "2025 by month", date(2025, 1, 1)
-LENGTHS = (110, 125)  # tokens, both ends included
-# The paper does not name the tokenizer; this is that of its autoregressive model.
-TOKENIZER = "meta-llama/Llama-3.1-8B-Instruct"
 REQUESTS = "requests"  # folder of the journals, in the output folder
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What decides which articles a data set has.
-
-    Attributes:
-        category: Root of the category tree.
-        since: Articles created on this day (UTC) or later.
-        tokenizer: Counts the tokens of a lead section, without special tokens: a name of the hub, a folder or a shipped
-            base.
-        min_length, max_length: Fewest and most tokens of a lead section.
-        depth: Levels of subcategories, None for all.
-        limit: Most articles, None for all.
-    """
-
-    category: str = CATEGORY
-    since: date = SINCE
-    tokenizer: str = TOKENIZER
-    min_length: int = LENGTHS[0]
-    max_length: int = LENGTHS[1]
-    depth: int | None = None
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.min_length <= self.max_length:
-            raise ValueError(
-                f"lengths from {self.min_length} to {self.max_length} tokens: the least must be at least 1 and not "
-                "above the most"
-            )
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit {self.limit}: at least 1 article is needed")
 
 
 @dataclass(frozen=True)

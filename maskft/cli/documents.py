@@ -71,7 +71,8 @@ def _day(text: str) -> date:
 def _build_wiki(options: argparse.Namespace) -> int:
     try:
         from maskft.building import Endpoint, Wikipedia, build_wiki
-        from maskft.building.wiki import Recipe, find_articles, open_journals
+        from maskft.building.recipe import Recipe
+        from maskft.building.wiki import find_articles, open_journals
     except ModuleNotFoundError as error:
         raise RuntimeError(f"build-wiki needs {error.name}; run pip install 'maskft[building]'") from None
 

@@ -75,7 +75,7 @@ def _seeds(options: argparse.Namespace) -> range:
 
 def _runs(options: argparse.Namespace):
     from maskft.exhibits import exhibit_runs
-    from maskft.scales import get_scale
+    from maskft.named_scales import get_scale
 
     seeds, scale = _seeds(options), get_scale(options.scale)
     runs = [
@@ -91,8 +91,9 @@ def _launch_options(options: argparse.Namespace) -> dict:
 
 def _reproduce(options: argparse.Namespace) -> int:
     from maskft.launch import LaunchError
+    from maskft.named_scales import get_scale
     from maskft.notebooks import NOTEBOOKS, run_notebook
-    from maskft.scales import REPOSITORY, get_scale
+    from maskft.scales import REPOSITORY
     from maskft.study import ensure, is_ready
 
     exhibits = _exhibits(options)
@@ -137,8 +138,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from maskft.named_scales import get_scale
     from maskft.runs import RunStore
-    from maskft.scales import get_scale
     from maskft.status import show_log, show_status, status
 
     if options.log is not None:
@@ -166,8 +167,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from maskft.named_scales import get_scale
     from maskft.planning import show_plan
-    from maskft.scales import get_scale
 
     print(
         show_plan(
@@ -180,8 +181,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _overview(options: argparse.Namespace) -> int:
+    from maskft.named_scales import get_scale
     from maskft.overview import write_benchmarks, write_overview
-    from maskft.scales import get_scale
 
     write_overview(get_scale(options.scale))
     print(write_benchmarks())

@@ -12,7 +12,8 @@ import datasets
 import pytest
 
 from maskft.building import Endpoint, Journal, Wikipedia
-from maskft.building.wiki import Recipe, load_counter, open_journals
+from maskft.building.recipe import Recipe
+from maskft.building.wiki import load_counter, open_journals
 from maskft.building.wikipedia import _plain
 from maskft.cli import build_parser, main
 from maskft.data import load_corpus

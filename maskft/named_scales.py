@@ -1,4 +1,6 @@
-"""A scale like another with changes, from a JSON file: ``--scale my.json``. For own copies of models, other machines, trials.
+"""A scale by its name: one of the three, the small one of another base, or one like another with changes, from a file.
+
+A file, ``--scale my.json``, is for own copies of models, other machines, trials:
 
 ``{"like": "paper", "bases": {"ar": "llama-folder"}, "max_steps": 2, "launcher": {"num_processes": 8}}`` is the paper's scale
 with what it names changed. It has a name of its own (the file's, unless ``name`` is given), so its runs, tables and figures
@@ -8,12 +10,45 @@ stand beside the other's. Paths are relative to the file.
 import difflib
 import json
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 
+from . import small_weights
 from .launch import Launcher
+from .models import hub_commit, revision_of
 from .scales import SCALES, Scale
 
 KEYS = ("like", "name", "source", "bases", "control_base", "learning_rates", "settings", "method_settings", "max_steps", "launcher", "output")
+
+
+def get_scale(name: str) -> Scale:
+    """The scale called ``name``, or one like another with changes, from a file (``read_scale``).
+
+    ``small:BASE`` is the small scale from another instruct model, a folder or a repository of the hub, whose newest commit
+    then pins it. The small scale has a dLLM where ``maskft adapt`` has made one of its base.
+
+    Raises:
+        ValueError: If there is none, or the file holds something else than changes of a scale.
+        FileNotFoundError, ConnectionError: If a base is no folder and not to be had from the hub.
+    """
+    if name.endswith(".json"):
+        return read_scale(Path(name))
+    return _named_scale(name)
+
+
+@cache
+def _named_scale(name: str) -> Scale:
+    kind, colon, base = name.partition(":")
+    if kind not in SCALES or (colon and (kind != "small" or not base)):
+        raise ValueError(f"scale {name!r} is not one of {', '.join(SCALES)}, small:BASE, nor a file NAME.json")
+    scale = SCALES[kind]
+    if colon:
+        revision = revision_of(base) if Path(base).is_dir() else hub_commit(base)
+        scale = replace(scale, name=name, bases={"ar": base, "masked_ar": base}, revisions={base: revision})
+    dllm = small_weights.adapted_name(scale.bases["ar"])
+    if kind == "small" and (small_weights.model_folder(dllm) / "config.json").is_file():
+        scale = replace(scale, bases={**scale.bases, "dllm": dllm}, revisions={**scale.revisions, dllm: revision_of(dllm)})
+    return scale
 
 
 def read_scale(path: Path) -> Scale:
