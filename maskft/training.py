@@ -49,6 +49,9 @@ from .step import (
     parts_of,
 )
 
+# Of the code that this process imported: the files may change while runs go on.
+COMMIT = current_commit()
+
 
 def check_inputs(config: RunConfig) -> Corpus:
     """The run's corpus, after everything that could make the run another one than its name says was compared.
@@ -266,7 +269,7 @@ def train(
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "maskft.training", *sys.argv[1:]]),
-        "git_commit": current_commit(),
+        "git_commit": COMMIT,
     }
 
 

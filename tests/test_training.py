@@ -10,7 +10,7 @@ import torch
 from maskft.data.synthetic.tokenizer import build_tokenizer
 from maskft.models import load_base, prompts_for
 from maskft.runs import RunStore
-from maskft.training import main
+from maskft.training import COMMIT, main
 
 
 def run(tmp_path, *configs, store="store"):
@@ -35,6 +35,13 @@ def test_a_run_leaves_a_complete_folder_whose_best_weights_load(tmp_path, make_c
     best, _ = load_base(str(store.folder(config) / "best"), method=method)
     before, _ = load_base(config.base, method=method)
     assert not torch.equal(best.model.embed_tokens.weight, before.model.embed_tokens.weight)
+
+
+def test_a_record_names_the_commit_of_the_imported_code_whatever_happens_to_the_files(tmp_path, make_config, monkeypatch):
+    monkeypatch.setattr("maskft.training.current_commit", lambda: "edited since")
+    config = make_config(eval_steps=(0, 1), question_stride=60)
+    _, store = run(tmp_path, config)
+    assert store.record(config)["git_commit"] == COMMIT
 
 
 def test_the_same_run_twice_gives_the_same_losses_and_scores(tmp_path, make_config):
