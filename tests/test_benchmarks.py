@@ -56,9 +56,9 @@ def test_a_benchmark_runs_and_leaves_its_record(name, benchmark, tmp_path):
 
 
 def test_the_peak_of_memory_is_that_of_two_steps(benchmark):
-    """In megabytes. 100,000 more words of 128 numbers have gradients and two moments: 154 MB; allocators differ by some 50."""
+    """In megabytes. 100,000 more words of 128 numbers have weights, gradients and two moments: 205 MB of the whole peak."""
     small, large = (benchmark("training_step", apart=True).peak_megabytes("maskft", n, 1, 12) for n in (2_000, 102_000))
-    assert small[1] > 100 and large[0] - small[0] > 100 and small[0] > 0
+    assert small[1] > 100 and small[0] > 0 and sum(large) - sum(small) > 100
 
 
 def test_both_diffusion_samplers_give_equal_answers_of_the_length_asked_for(benchmark, tmp_path):

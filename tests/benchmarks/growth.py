@@ -8,7 +8,6 @@ input.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 from common import RECORDS, write_record
 from diffusion_sampling import questions
-from training_step import documents, our_steps
+from training_step import documents, megabytes, our_steps
 
 from maskft.collators import MaskedARCollator
 from maskft.evaluation import rows_that_fit
@@ -40,7 +39,7 @@ def measure(kind: str, n: int) -> dict:
         work = lambda: generate_diffusion(model, asked, max_new_tokens=32, steps=32, batch_size=size, **common)  # noqa: E731
     start = time.process_time()
     work()
-    return {"seconds_per_unit": (time.process_time() - start) / n, "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"seconds_per_unit": (time.process_time() - start) / n, "peak_megabytes": megabytes("VmHWM")}
 
 
 def measure_apart(kind: str, n: int) -> dict:

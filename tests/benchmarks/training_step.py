@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -123,9 +122,14 @@ def peak_megabytes(side: str, vocabulary: int, batch: int, length: int) -> tuple
 def print_peak(side: str, vocabulary: int, batch: int, length: int, prompts: Prompts) -> None:
     """What a process of ``peak_megabytes`` does."""
     model, texts = random_model("tiny", vocabulary), documents(2 * batch, length, length)
-    before = float(next(line for line in Path("/proc/self/status").open() if line.startswith("VmRSS")).split()[1]) / 1024
+    before = megabytes("VmRSS")
     steps(side, model, MaskedARCollator(prompts), texts, batch, 2)
-    print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before, before]))
+    print(json.dumps([megabytes("VmHWM") - before, before]))
+
+
+def megabytes(field: str) -> float:
+    """Of this process, by the kernel. Not ``getrusage``, whose peak begins with that of the process that started this one."""
+    return float(next(line for line in Path("/proc/self/status").open() if line.startswith(field)).split()[1]) / 1024
 
 
 def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
