@@ -67,4 +67,4 @@ figure = schedule_chart(charts)
 # %% tags=["nbval-ignore-output"]
 origin = provenance("cluster_simulation", study)
 save_figure(figure, PAPER.figures, "cluster_simulation", origin)
-write_table(found, PAPER.tables, "cluster_simulation", origin)
+paths = write_table(found, PAPER.tables, "cluster_simulation", origin)
