@@ -79,8 +79,9 @@ def _look_at_base(base: str, revision: str) -> Shape | list[str]:
         else:
             config = json.loads(Path(hf_hub_download(base, "config.json", revision=revision)).read_text())
         hub = {} if isinstance(folder, Path) else {"revision": revision}
-        prompts = prompts_for(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **hub))
         llama = llada.llama_config(config).to_dict() if config.get("model_type") == "llada" else config
+        # As when it is loaded: a row of the embedding without a token can be the mask.
+        prompts = prompts_for(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **hub), llama["vocab_size"])
     except GatedRepoError:
         return [f"{base} is gated: accept its licence at {constants.ENDPOINT}/{base}, then log in with `hf auth login`"]
     except RevisionNotFoundError:

@@ -10,6 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from maskft.chat import chat_format_of, special_tokens
 from maskft.collators import MaskedARCollator
 from maskft.models import load_base, prompts_for
+from maskft.planning.shapes import Shape
+from maskft.preflight import _look_at_base
 from maskft.prompts import LLAMA3
 from maskft.samplers import generate_ar
 
@@ -162,6 +164,7 @@ def test_a_folder_of_another_family_loads_attends_both_ways_learns_and_answers(t
     tokenizer = tokenizer()
     model(config(vocab_size=len(tokenizer) + 8, **SIZES)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
+    assert isinstance(_look_at_base(str(tmp_path), "any"), Shape)  # nothing stands against it before a run either
     load_base(str(tmp_path), method="dllm")  # asserts that it attends to both sides
     loaded, prompts = load_base(str(tmp_path), method="masked_ar")
     batch = MaskedARCollator(prompts)([{"text_ids": prompts.encode(TEXT)}])
