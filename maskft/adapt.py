@@ -36,6 +36,7 @@ from .pretrain_tiny import BLOCK_LENGTH, Row, canvas_row
 from .prompts import Prompts
 from .runs import write_atomically
 from .samplers import generate_diffusion
+from .step import decay_groups
 
 HELD_OUT_RATIOS = (0.15, 0.5, 0.85)
 HELD_OUT_CHUNKS, HELD_OUT_QUESTIONS = 32, 16  # the first of each; never trained on
@@ -263,11 +264,7 @@ def adapt(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     autocast = torch.autocast(device.type, torch.bfloat16) if plan.precision == "bf16_mixed" else nullcontext()
-    parameters = list(model.named_parameters())
-    optimizer = torch.optim.AdamW(
-        [{"params": [p for _, p in parameters if p.ndim > 1], "weight_decay": 0.1}, {"params": [p for _, p in parameters if p.ndim <= 1], "weight_decay": 0.0}],
-        lr=plan.learning_rate, betas=(0.9, 0.95), fused=True,
-    )  # fmt: skip
+    optimizer = torch.optim.AdamW(decay_groups(model, 0.1), lr=plan.learning_rate, betas=(0.9, 0.95), fused=True)
     settings = json.loads(json.dumps(asdict(plan)))
     state = {"settings": settings, "step": 0, "n_chunks": len(chunks), "n_questions": len(fits), "seconds": 0.0, "causal_cross_entropy": None}
     if (resume / "state.json").is_file():

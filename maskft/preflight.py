@@ -7,10 +7,9 @@ training process before weights are loaded. Both tell everything that is wrong a
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
@@ -27,7 +26,7 @@ from .data import load_corpus
 from .models import base_folder, prompts_for
 from .planning.hardware import MEMORY_SHARE
 from .planning.memory import GIB, training_memory
-from .planning.shapes import Shape, n_parameters
+from .planning.shapes import Shape, n_parameters, shape_in
 from .runs import RunConfig
 
 BEST = 2  # bytes a parameter of the best weights that a run keeps in bf16; one set more while they are replaced
@@ -93,16 +92,7 @@ def _look_at_base(base: str, revision: str) -> Shape | list[str]:
     ids, size = prompts.ids, llama["vocab_size"]
     if beyond := [n for n in (ids.mask, ids.pad, ids.end, *ids.stop, *ids.begin) if n >= size]:
         return [f"{base}: ids {beyond} of its tokenizer lie beyond the {size} rows of its embedding; model and tokenizer differ"]
-    return llama_shape(llama)
-
-
-def llama_shape(config: Mapping[str, Any]) -> Shape:
-    """The shape in a Llama's configuration."""
-    return Shape(
-        n_layers=config["num_hidden_layers"], width=config["hidden_size"], hidden=config["intermediate_size"],
-        n_heads=config["num_attention_heads"], n_kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
-        vocabulary=config["vocab_size"], tied=bool(config.get("tie_word_embeddings", False)),
-    )  # fmt: skip
+    return shape_in(llama)
 
 
 def _missing_files(folder: Path) -> list[str]:

@@ -34,6 +34,7 @@ from .metrics import accuracy
 from .models import prompts_for
 from .prompts import Prompts
 from .samplers import generate_ar, generate_diffusion
+from .step import decay_groups
 
 BLOCK_LENGTH = 4  # of the sampler at the tiny scale
 N_WARMUP = 30  # optimizer steps
@@ -174,12 +175,7 @@ def pretrain(model: LlamaForCausalLM, prompts: Prompts, recipe: Recipe, seed: in
         The mean loss of every hundred steps, in nats a supervised token; of every thousand also the accuracy on questions.
     """
     model.config.is_causal = not recipe.bidirectional
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
-        lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True,
-    )  # fmt: skip
+    optimizer = torch.optim.AdamW(decay_groups(model, 0.1), lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
     log, total, started = [], 0.0, time.perf_counter()
     model.train()
     for step, batch in enumerate(batches(recipe, prompts, seed, n_steps), start=1):

@@ -65,7 +65,7 @@ def ensure(
 
         check_study(missing, store.root)
     if executor == "local":
-        launch_missing(store.missing(configs), store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
+        launch_missing(missing, store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
         return
     if workers is not None:
         raise ValueError("--workers is of --executor local; on Slurm, --slurm array_parallelism=N limits the jobs side by side")

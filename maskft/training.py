@@ -140,12 +140,13 @@ def train(
     collate, n_ranks, rank = make_collator(config, prompts), accelerator.num_processes, accelerator.process_index
     n_parts = execution.micro_batches(config.train_batch_size, n_ranks)
     if accelerator.device.type == "cuda":
-        from .preflight import check_device, llama_shape
+        from .planning.shapes import shape_in
+        from .preflight import check_device
 
         longest = collate([{"text_ids": max(texts, key=len), "step": 0, "sample": 0}])["input_ids"].shape[1]
         rows = math.ceil(config.train_batch_size / (n_ranks * n_parts))
         check_device(
-            accelerator.device, config, shape=llama_shape(model.config.to_dict()), shards=n_ranks if execution.shard else 1, rows=rows,
+            accelerator.device, config, shape=shape_in(model.config.to_dict()), shards=n_ranks if execution.shard else 1, rows=rows,
             length=longest, outputs=rows * (max(map(len, texts)) + 1), checkpointing=execution.activation_checkpointing,
         )  # fmt: skip
     wrapped, policy = SupervisedLogits(model), None

@@ -5,8 +5,10 @@ may skip half of it: a few per cent at these lengths). That is also what ``torch
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from maskft.models import base_folder
 
@@ -67,14 +69,19 @@ def shape_of(base: str) -> Shape:
     config = json.loads(Path(folder, "config.json").read_text()) if isinstance(folder, Path) else {}
     if config.get("model_type") != "llama":
         raise ValueError(f"base {base!r}: its shape is not known; give a folder of a Llama, or add it to maskft.planning.shapes.SHAPES")
+    return shape_in(config)
+
+
+def shape_in(config: Mapping[str, Any]) -> Shape:
+    """The shape that a Llama's configuration (``config.json``) describes."""
     return Shape(
         n_layers=config["num_hidden_layers"],
         width=config["hidden_size"],
         hidden=config["intermediate_size"],
         n_heads=config["num_attention_heads"],
-        n_kv_heads=config["num_key_value_heads"],
+        n_kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
         vocabulary=config["vocab_size"],
-        tied=config["tie_word_embeddings"],
+        tied=bool(config.get("tie_word_embeddings", False)),
     )
 
 
