@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -112,11 +113,13 @@ def masked_row(chunk: list[int], ratio: float, prompts: Prompts, generator: torc
 
 def order_of(n: int, step: int, batch_size: int, purpose: str, seed: int) -> list[int]:
     """Which of ``n`` samples a step sees: every pass in a new order."""
-    chosen = []
-    for position in range(step * batch_size, (step + 1) * batch_size):
-        epoch, place = divmod(position, n)
-        chosen.append(int(torch.randperm(n, generator=generator_for(purpose, seed, epoch))[place]))
-    return chosen
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    return [_order(n, purpose, seed, position // n)[position % n] for position in positions]
+
+
+@lru_cache(maxsize=2)  # a step is in one pass, or at the end of one and the beginning of the next
+def _order(n: int, purpose: str, seed: int, epoch: int) -> list[int]:
+    return torch.randperm(n, generator=generator_for(purpose, seed, epoch)).tolist()
 
 
 def rows_of(step: int, chunks: Sequence[list[int]], questions: Sequence[tuple[str, str]], prompts: Prompts, plan: Adaptation) -> list[Row]:

@@ -40,6 +40,8 @@ class Launcher:
         config_file: accelerate's settings; None for those of ``assets/accelerate`` that fit.
         num_processes: processes of one run, on all its machines together.
         num_machines: machines of one run.
+        runs_per_gpu: runs that share a GPU, where one alone does not fill it: a small model's step is mostly the host
+            launching kernels, and each run has a core for that.
         options: further options of the training module: how a run is computed, never what (`training.Execution`).
 
     Raises:
@@ -50,6 +52,7 @@ class Launcher:
     config_file: Path | None = None
     num_processes: int = 1
     num_machines: int = 1
+    runs_per_gpu: int = 1
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class Launcher:
                 f"num_machines={self.num_machines} with num_processes={self.num_processes}: machines have the same number "
                 "of processes; use a divisor of num_processes"
             )
+        if self.runs_per_gpu < 1 or (self.runs_per_gpu > 1 and self.num_processes > 1):
+            raise ValueError(f"runs_per_gpu={self.runs_per_gpu} with num_processes={self.num_processes}: use 1, or runs of one process")
 
     @property
     def settings(self) -> Path:
@@ -128,7 +133,7 @@ def side_by_side(launcher: Launcher, workers: int | None, n_runs: int) -> list[d
 
     A run on two threads is less than twice as fast as on one, and its start does not get faster at all. So there are as many
     workers as cores while there are runs for them, and cores that are left over become threads. Of GPUs, each run gets as
-    many as it has processes.
+    many as it has processes, or `runs_per_gpu` of them share one, as far as there is a core for each.
 
     Args:
         launcher: how a run is started.
@@ -142,11 +147,14 @@ def side_by_side(launcher: Launcher, workers: int | None, n_runs: int) -> list[d
         ValueError: `workers` is below 1, or more than there are GPUs for, or there are too few GPUs for one run.
     """
     gpus = available_gpus() if launcher.kind == "gpu" else []
-    room = max(1, len(gpus) // launcher.num_processes if launcher.kind == "gpu" else available_cores())
+    of_gpus = len(gpus) // launcher.num_processes
+    if launcher.runs_per_gpu > 1:
+        of_gpus *= min(launcher.runs_per_gpu, max(1, available_cores() // max(1, len(gpus))))
+    room = max(1, of_gpus if launcher.kind == "gpu" else available_cores())
     if workers is not None and (workers < 1 or (launcher.kind == "gpu" and workers > room)):
         raise ValueError(
             f"workers={workers} with kind={launcher.kind!r}; use 1"
-            + (f" to {room}: a run takes {launcher.num_processes} of {len(gpus)} GPUs" if launcher.kind == "gpu" else " or more")
+            + (f" to {room}: a run takes {launcher.num_processes} of {len(gpus)} GPUs, shared by {launcher.runs_per_gpu}" if launcher.kind == "gpu" else " or more")
         )
     if launcher.kind == "gpu" and len(gpus) < launcher.num_processes:
         raise ValueError(
@@ -157,5 +165,8 @@ def side_by_side(launcher: Launcher, workers: int | None, n_runs: int) -> list[d
     if launcher.kind != "gpu":
         # Workers that each start a thread for every core are slower together than one after another.
         return [{"OMP_NUM_THREADS": str(max(1, available_cores() // n_workers))}] * n_workers
-    each = launcher.num_processes
-    return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[n * each : (n + 1) * each])} for n in range(n_workers)]
+    each, n_shares = launcher.num_processes, len(gpus) // launcher.num_processes
+    shares = [",".join(gpus[n * each : (n + 1) * each]) for n in range(n_shares)]
+    # Runs that share a GPU have a thread each, or their hosts would be in each other's way.
+    threads = {"OMP_NUM_THREADS": "1"} if launcher.runs_per_gpu > 1 else {}
+    return [{"CUDA_VISIBLE_DEVICES": shares[n % n_shares], **threads} for n in range(n_workers)]

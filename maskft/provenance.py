@@ -1,6 +1,7 @@
 """Where a table or figure comes from: the notebook, its parameters, the runs and the commit, in a file beside it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,12 @@ class Provenance:
 
 
 def current_commit() -> str | None:
-    """The commit checked out around this file, with `-dirty` where tracked files differ; None outside a checkout."""
+    """The commit checked out around this file, with `-dirty` where tracked files differ; None outside a checkout.
+
+    A copy of the code without its repository (a container's, a compute node's) is told by `MASKFT_COMMIT`.
+    """
+    if told := os.environ.get("MASKFT_COMMIT"):
+        return told
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()

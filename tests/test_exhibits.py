@@ -17,7 +17,7 @@ from maskft.exhibits import (
 )
 from maskft.named_scales import _named_scale, get_scale
 from maskft.paper import METHODS, PAPER_SETTINGS
-from maskft.scales import PAPER, SCALES, SMALL, TINY
+from maskft.scales import PAPER, SCALES, SMALL, TINY, TWO_CORES
 
 
 @pytest.fixture(autouse=True)
@@ -135,16 +135,17 @@ def test_a_method_without_a_base_is_left_out_of_exhibits_and_refused_alone():
         make_run(SMALL, "dllm", "wiki", "none")
 
 
-def test_the_small_showpiece_is_two_runs_within_the_sweep_and_nothing_elsewhere():
+def test_the_small_showpiece_is_two_runs_of_two_cores_and_nothing_elsewhere():
     runs = exhibit_runs("small_scale", SMALL, [0])
     assert [(r.method, r.dataset, r.paraphrases, r.question_stride) for r in runs] == [(m, "name_description", "none", 3) for m in ("ar", "masked_ar")]
-    assert set(runs) <= set(sweep_runs(SMALL, [0])) and len(sweep_runs(SMALL, [0])) == 2 * len(SMALL.sweep)
+    assert not set(runs) & set(table3_runs(SMALL, [0])) and all(run.total_steps == TWO_CORES["eval_steps"][-1] for run in runs)
+    assert len(sweep_runs(SMALL, [0])) == 2 * len(SMALL.sweep)
     assert exhibit_runs("small_scale", TINY, [0]) == exhibit_runs("small_scale", PAPER, [0]) == []
 
 
 def test_every_third_question_asks_all_wordings_of_a_person():
     """Eight questions a person: the remainders by eight of every third question are all of them, each equally often."""
-    asked = [i % 8 for i in range(0, 480, SMALL.settings["question_stride"])]
+    asked = [i % 8 for i in range(0, 480, TWO_CORES["question_stride"])]
     assert {asked.count(wording) for wording in range(8)} == {20}
 
 

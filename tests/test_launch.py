@@ -292,6 +292,11 @@ def test_workers_share_the_cores_or_the_gpus_of_a_machine(monkeypatch):
         side_by_side(Launcher(kind="gpu", num_processes=2), 3, 9)
     with pytest.raises(ValueError, match="a run takes 8 GPU"):
         side_by_side(Launcher(kind="gpu", num_processes=8), None, 1)
+    # Two GPUs of three cores each: three runs share one, though five may.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    shared = side_by_side(Launcher(kind="gpu", runs_per_gpu=5), None, 9)
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in shared] == ["0", "1"] * 3
+    assert all(share["OMP_NUM_THREADS"] == "1" for share in shared)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert launcher.available_gpus() == []
 
@@ -340,6 +345,7 @@ def test_studies_of_two_processes_share_a_store_and_one_that_is_stopped_leaves_i
         ({"num_processes": 2}, "num_processes=2 with kind='cpu'"),
         ({"kind": "gpu", "num_processes": 0}, "num_processes=0"),
         ({"kind": "gpu", "num_processes": 4, "num_machines": 3}, "num_machines=3 with num_processes=4"),
+        ({"kind": "gpu", "num_processes": 4, "runs_per_gpu": 2}, "runs_per_gpu=2 with num_processes=4"),
     ],
 )
 def test_a_launcher_that_cannot_be_is_refused(arguments, message):

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from maskft.models import ASSETS, SHIPPED
+from maskft.provenance import current_commit
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -40,3 +41,9 @@ def test_shipped_bases_are_there_and_small():
         files = list((ASSETS / base).glob("*"))
         assert {"model.safetensors", "config.json", "tokenizer.json", "pretraining.json"} <= {file.name for file in files}
         assert sum(file.stat().st_size for file in files) < 10e6
+
+
+def test_a_copy_without_a_repository_is_told_its_commit(monkeypatch):
+    assert current_commit() != "0123abc"
+    monkeypatch.setenv("MASKFT_COMMIT", "0123abc")
+    assert current_commit() == "0123abc"
