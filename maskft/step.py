@@ -112,6 +112,13 @@ def parts_of(batch: dict[str, Tensor], n_parts: int) -> Iterator[dict[str, Tenso
         yield {name: value[rows][:, :width] if value.ndim == 2 else value[rows] for name, value in batch.items()}
 
 
+def recompute_activations(model) -> None:
+    """Keep each layer's input alone and compute the rest again in the backward pass; changes ``model`` in place."""
+    # Some releases of transformers 5 have only the older name, of which newer ones warn.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
+
+
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """AdamW's groups of the trained parameters: no weight decay on biases and norms."""
     trained = [p for p in model.parameters() if p.requires_grad]

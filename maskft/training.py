@@ -47,6 +47,7 @@ from .step import (
     make_optimizer,
     my_rows,
     parts_of,
+    recompute_activations,
 )
 
 # Of the code that this process imported: the files may change while runs go on.
@@ -134,7 +135,7 @@ def train(
     if config.precision == "bf16":
         round_weights(model, torch.bfloat16)
     if execution.activation_checkpointing:
-        model.activation_checkpointing_enable()
+        recompute_activations(model)
     texts = [prompts.encode(text) for text in corpus.training_texts(config.paraphrases)["text"]]
     questions = corpus.questions.to_list()[:: config.question_stride]
     collate, n_ranks, rank = make_collator(config, prompts), accelerator.num_processes, accelerator.process_index

@@ -61,25 +61,27 @@ def hardware() -> str:
 
 
 def write_record(
-    benchmark: str, *, ratio: float, goal: float, peer: str, what: str, medians: Mapping, folder: Path = RECORDS
-) -> dict:
+    benchmark: str, *, ratio: float, goal: float, peer: str, what: str, medians: Mapping, folder: Path = RECORDS,
+    script: str | None = None,
+) -> dict:  # fmt: skip
     """Print the ratio and write the record of a benchmark.
 
     Args:
-        benchmark: Its name, that of its file.
+        benchmark: Its name, that of its record.
         ratio: How much better this package is than the peer; 1 is level.
         goal: What it should be at least.
         peer: What it was compared with.
         what: The quantity, in words.
         medians: The numbers behind it.
         folder: Where the record goes.
+        script: The name of its file, where that is another.
     """
     record = {
         "benchmark": benchmark, "what": what, "ratio": round(ratio, 2), "goal": goal, "peer": peer, "medians": medians,
         "hardware": hardware(), "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "command": shlex.join(["python", f"tests/benchmarks/{benchmark}.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"tests/benchmarks/{script or benchmark}.py", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
-    print(f"{benchmark}: {ratio:.2f} (goal {goal}) {what}, against {peer}\n{json.dumps(medians, indent=1)}")
+    print(f"{benchmark}: {ratio:.2f} (goal {goal}) {what}, against {peer}\n{json.dumps(medians, indent=1)}", flush=True)
     write_atomically(folder / f"{benchmark}.json", (json.dumps(record, indent=1) + "\n").encode())
     return record
