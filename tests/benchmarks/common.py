@@ -21,17 +21,19 @@ from maskft.runs import write_atomically
 RECORDS = Path(__file__).parent / "records"
 
 
-def timed(work: Callable[[], object]) -> tuple[float, object]:
-    """Seconds that ``work`` takes, and what it returns."""
+def now() -> float:
+    """Seconds of processor time; on a GPU of the clock, once the device has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-        start = time.perf_counter()
-        result = work()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start, result
-    start = time.process_time()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def timed(work: Callable[[], object]) -> tuple[float, object]:
+    """Seconds that ``work`` takes, and what it returns."""
+    start = now()
     result = work()
-    return time.process_time() - start, result
+    return now() - start, result
 
 
 def in_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
