@@ -54,6 +54,11 @@ AttentionInterface.register(ATTENTION, _attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
+def can_pack(model) -> bool:
+    """Whether a causal model's attention is what is computed here: a Llama's, over all that came before."""
+    return model.config.model_type == "llama" and model.config._attn_implementation in ("sdpa", ATTENTION)
+
+
 def packed_states(
     model, input_ids: Int[Tensor, "batch width"], attention_mask: Int[Tensor, "batch width"]
 ) -> tuple[Float[Tensor, "tokens d"], Int[Tensor, "batch width"]]:

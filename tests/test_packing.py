@@ -5,8 +5,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from maskft.losses import autoregressive_loss
-from maskft.packing import packed_states
-from maskft.step import SupervisedLogits, supervised_positions
+from maskft.packing import can_pack, packed_states
+from maskft.sharding import shard
+from maskft.step import SupervisedLogits, recompute_activations, supervised_positions
 
 
 def make_model():
@@ -36,6 +37,37 @@ def test_packed_rows_have_the_loss_and_the_gradients_of_padded_ones():
     (loss, gradients), (expected, wanted) = loss_and_gradients(True), loss_and_gradients(False)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradients, wanted)
+
+
+def test_packed_rows_go_through_fsdp2_and_recomputation():
+    """One process, weights gathered in bfloat16: as close as its eight bits are."""
+    model, batch = make_model().float(), make_batch()
+    rows, columns, labels = supervised_positions(batch, "masked_ar")
+    inputs = batch["input_ids"], batch["attention_mask"], rows, columns
+    expected = SupervisedLogits(model)(*inputs).detach()
+    recompute_activations(model)
+    wrapped = SupervisedLogits(model.train(), packed=True)
+    shard(wrapped, model.model.layers, "bf16_mixed", torch.device("cpu"))
+    try:
+        logits = wrapped(*inputs)
+        autoregressive_loss(logits, labels, n_targets=len(labels)).backward()
+        assert all(parameter.grad is not None for parameter in wrapped.parameters())
+        torch.testing.assert_close(logits.float(), expected, atol=0.02, rtol=0.02)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_saved_model_knows_nothing_of_it(tmp_path):
+    model = SupervisedLogits(make_model(), packed=True).model
+    model.save_pretrained(tmp_path)
+    assert "packed" not in (tmp_path / "config.json").read_text()
+
+
+def test_only_a_llama_with_the_usual_attention_is_packed():
+    model = make_model()
+    assert can_pack(model)
+    model.set_attn_implementation("eager")
+    assert not can_pack(model)
 
 
 def test_each_row_is_computed_as_if_it_were_alone():

@@ -296,7 +296,8 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     if options.peak_of:
         return print_peak(options.peak_of, options.vocabulary, options.batch, options.length, prompts)
     if on_a_gpu or not set(options.shapes) <= set(SHAPES):
-        return [measure_on_gpu(shape, options.steps, prompts, folder) for shape in options.shapes][0]
+        first, *_ = [measure_on_gpu(shape, options.steps, prompts, folder) for shape in options.shapes]
+        return first
     medians: dict = {"sides": SIDES}
     ratios = {}
     for shape in options.shapes:
