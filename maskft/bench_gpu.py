@@ -2,13 +2,17 @@
 
 Step time, tokens per second, share of the GPU's peak and peak memory, with and without activation checkpointing, and the
 samplers' throughput. The model is FSDP2's, of one process. AdamW's float32 master weights, gradients and moments are 16
-bytes a parameter, 120 GiB at 8 billion: a smaller GPU takes ``precision="bf16"``, 8 bytes, which the record names.
+bytes a parameter, 120 GiB at 8 billion: a smaller GPU takes ``precision="bf16"``, 8 bytes, which the record names. Where
+so little is left, set ``PYTORCH_ALLOC_CONF=expandable_segments:True`` in the environment: fragments are lost otherwise.
 """
 
 import gc
 import json
 import platform
+import shlex
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,7 +31,7 @@ from .provenance import current_commit
 from .runs import write_atomically
 from .samplers import generate_ar, generate_diffusion
 from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard
-from .step import SupervisedLogits
+from .step import SupervisedLogits, recompute_activations
 
 PAPER_SHAPES = {"llama": SHAPES["meta-llama/Llama-3.1-8B-Instruct"], "llada": SHAPES["GSAI-ML/LLaDA-8B-Instruct"]}
 SMALL_SHAPES = {"llama": Shape(2, 64, 128, 4, 2, 512), "llada": Shape(2, 64, 96, 4, 4, 512)}
@@ -59,10 +63,13 @@ def choose_precision(shape: Shape, device: torch.device) -> str:
 
 
 def bench(
-    name: str, shape: Shape, device: torch.device, *, precision: str | None = None, rows: int = 16, length: int = 128,
-    steps: int = 5, questions: int = 16, new_tokens: int = 128,
+    name: str, shape: Shape, device: torch.device, *, precision: str | None = None, rows: int = 16, length: int = 256,
+    steps: int = 5, questions: int = 16, new_tokens: int = 128, on_part: Callable[[dict[str, object]], None] = lambda record: None,
 ) -> dict[str, object]:  # fmt: skip
     """Measure one shape.
+
+    A part that fails, or does not fit, is told in its place and the others are still measured. Where float32 master weights
+    do not fit, the same is measured on bfloat16 ones as well.
 
     Args:
         name: ``llama`` or ``llada``.
@@ -70,43 +77,59 @@ def bench(
         device: Where.
         precision: As in ``RunConfig``; None chooses by memory.
         rows: Documents of a step (A.4: 16 a device).
-        length: Tokens of each; every second one is supervised.
+        length: Tokens of each, those of a masked document's prompt and its original together; every second one is supervised.
         steps: Timed, after two that are not.
         questions: Answered together.
         new_tokens: Of each answer; none ends early.
+        on_part: Called with the record so far after each part, so that an interruption loses one part at most.
 
     Returns:
-        The record, ready for JSON. A setting that does not fit has ``out_of_memory`` instead of its numbers.
-
-    Raises:
-        RuntimeError: If FSDP2 is not in force.
+        The record, ready for JSON. A part has ``out_of_memory`` or ``error`` instead of its numbers where it did not fit or
+        failed.
     """
     precision = precision or choose_precision(shape, device)
-    training = {}
-    for checkpointing in (False, True):
-        try:
-            key = "with_checkpointing" if checkpointing else "without_checkpointing"
-            training[key] = _train(name, shape, device, precision, checkpointing, rows, length, steps)
-        except torch.OutOfMemoryError as error:
-            training[key] = {"out_of_memory": str(error).splitlines()[0]}
-        _free(device)
-    sampling = _sample(name, shape, device, precision, questions, new_tokens)
-    _free(device)
-    distributed.destroy_process_group()
-    return {
+    training: dict[str, dict] = {}
+    record = {
         "benchmark": f"gpu_{name}",
         "shape": asdict(shape),
         "n_parameters": n_parameters(shape),
         "precision": precision,
-        "optimizer": f"AdamW, fused, moments in {'float32' if precision == 'bf16_mixed' else 'bfloat16'}, on the same device",
+        "optimizer": "AdamW, fused, moments in the weights' dtype, on the same device",
         "rows": rows, "length": length, "steps": steps,
         "training": training,
-        "sampling": sampling,
         "hardware": _hardware(device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": version("transformers")},
+        "command": shlex.join(["maskft", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": current_commit(),
     }  # fmt: skip
+
+    def measure(part: str, work: Callable[[], dict[str, object]]) -> dict[str, object]:
+        print(f"{name} {part} ...", flush=True)
+        start = time.perf_counter()
+        try:
+            found = work()
+        except torch.OutOfMemoryError as error:
+            found = {"out_of_memory": str(error).splitlines()[0]}
+        except Exception as error:  # whatever it was, the parts after it are worth their time
+            found = {"error": f"{type(error).__name__}: {error}"}
+        _free(device)
+        found["wall_s"] = round(time.perf_counter() - start, 1)
+        print(f"{name} {part}: {json.dumps({k: v for k, v in found.items() if k not in ('all_steps_s', 'sharding')})}", flush=True)
+        return found
+
+    for checkpointing in (False, True):
+        key = "with_checkpointing" if checkpointing else "without_checkpointing"
+        options = (checkpointing, rows, length, steps)
+        training[key] = measure(key, lambda: _train(name, shape, device, precision, *options))  # noqa: B023
+        if "step_s" not in training[key] and precision == "bf16_mixed":
+            training[f"{key}_bf16"] = measure(f"{key}_bf16", lambda: _train(name, shape, device, "bf16", *options))  # noqa: B023
+        on_part(record)
+    record["sampling"] = measure("sampling", lambda: _sample(name, shape, device, precision, questions, new_tokens))
+    on_part(record)
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+    return record
 
 
 def _train(name, shape, device, precision, checkpointing, rows, length, steps) -> dict[str, object]:
@@ -114,12 +137,13 @@ def _train(name, shape, device, precision, checkpointing, rows, length, steps) -
     if precision == "bf16":
         round_weights(model, torch.bfloat16)
     if checkpointing:
-        model.activation_checkpointing_enable()
+        recompute_activations(model)
     model.train()
     wrapped = SupervisedLogits(model)
     shard(wrapped, model.model.layers, precision, device)
     policy = PolicyCheck(wrapped, model.model.layers, precision)
     optimizer = torch.optim.AdamW(wrapped.parameters(), lr=1e-6, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    _free(device)  # what sharding held of whole weights
     ids = torch.randint(0, shape.vocabulary, (rows, length), device=device)
     chosen = torch.zeros_like(ids, dtype=torch.bool)
     chosen[:, ::2] = True
@@ -143,6 +167,7 @@ def _train(name, shape, device, precision, checkpointing, rows, length, steps) -
     flops = training_flops(shape, rows=rows, length=length, outputs=len(labels))
     peak = _peak_flops(device)
     return {
+        "precision": precision,
         "step_s": seconds,
         "all_steps_s": times,
         "tokens_per_s": rows * length / seconds,
@@ -160,18 +185,20 @@ def _sample(name, shape, device, precision, questions, new_tokens) -> dict[str, 
     empty = empty_copy(model)
     replica = gather_replica(empty, model, compute_dtype(precision))
     del model
+    _free(device)
     prompts = [list(range(5, 37))] * questions
     # The last id ends answers; random weights hardly ever choose it, and what was really made is counted.
-    options = {"max_new_tokens": new_tokens, "stop": (shape.vocabulary - 1,), "pad": 0}
+    options = {"stop": (shape.vocabulary - 1,), "pad": 0}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    for _ in range(2):  # the first to warm up
+    for n in (min(4, new_tokens), new_tokens):  # a few tokens to warm up
         _wait(device)
         start = time.perf_counter()
         if name == "llada":
-            answers = generate_diffusion(replica, prompts, block_length=4, steps=new_tokens, mask=shape.vocabulary - 2, **options)
+            mask = shape.vocabulary - 2
+            answers = generate_diffusion(replica, prompts, max_new_tokens=n, block_length=4, steps=n, mask=mask, **options)
         else:
-            answers = generate_ar(replica, prompts, **options)
+            answers = generate_ar(replica, prompts, max_new_tokens=n, **options)
         _wait(device)
         seconds = time.perf_counter() - start
     made = sum(map(len, answers))
@@ -221,17 +248,19 @@ def bench_gpu(names: list[str], output: Path, *, small: bool = False, device: to
 
     Raises:
         ValueError: If a name is unknown, or there is no GPU for the paper's shapes.
+        RuntimeError: After all records are written, if a part failed otherwise than for want of memory.
     """
     if unknown := [name for name in names if name not in PAPER_SHAPES]:
         raise ValueError(f"shape {', '.join(unknown)} is not one of {', '.join(PAPER_SHAPES)}")
     device = device or (torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu"))
     if device.type != "cuda" and not small:
         raise ValueError("the paper's shapes need a GPU and there is none; --small tries the command on a CPU")
-    paths = []
-    for name in names:
-        record = bench(name, (SMALL_SHAPES if small else PAPER_SHAPES)[name], device, **options)
-        paths.append(write_atomically(output / f"gpu_{name}.json", json.dumps(record, indent=1) + "\n"))
-        for key, numbers in record["training"].items():
-            print(f"{name} {key}: {json.dumps({k: v for k, v in numbers.items() if k not in ('all_steps_s', 'sharding')})}", flush=True)
-        print(f"{name} {json.dumps(record['sampling'])}", flush=True)
+    paths, failed = [output / f"gpu_{name}.json" for name in names], []
+    for name, path in zip(names, paths, strict=True):
+        write = lambda record: write_atomically(path, json.dumps(record, indent=1) + "\n")  # noqa: B023, E731
+        record = bench(name, (SMALL_SHAPES if small else PAPER_SHAPES)[name], device, on_part=write, **options)
+        parts = record["training"] | {"sampling": record["sampling"]}
+        failed += [f"{name} {key}: {numbers['error']}" for key, numbers in parts.items() if "error" in numbers]
+    if failed:
+        raise RuntimeError(f"parts of the benchmark failed: {'; '.join(failed)}")
     return paths

@@ -17,6 +17,7 @@ README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- exhibits: maskft overview -->", "<!-- end of exhibits -->"
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks" / "records"
 BENCHMARKS_BEGIN, BENCHMARKS_END = "<!-- benchmarks: maskft overview -->", "<!-- end of benchmarks -->"
+GPU_BEGIN, GPU_END = "<!-- gpu: maskft overview -->", "<!-- end of gpu -->"
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,17 @@ PARTS: dict[str, Callable[[Mapping], list[str]]] = {
         f"peak memory at {medians['peak_memory']['vocabulary']} words, share of {peer.replace('_', ' ')}'s {share}"
         for peer, share in medians["peak_memory"]["share_of"].items()
     ],
+    # Measured where there was a GPU.
+    "diffusion_sampling_8b": lambda medians: [
+        *PARTS["diffusion_sampling"](medians),
+        *(
+            f"equal in bfloat16, answers {f'of {length} tokens' if length.isdigit() else 'that never end'}: {row['equal_answers']} ({row['equal_tokens']} tokens)"
+            for length, row in medians["seconds_per_question_by_answer_length"].items()
+        ),
+        f"equal in float32: {medians['float32']['equal_answers']}",
+    ],
+    "training_step_8b": lambda medians: PARTS["training_step"](medians),
+    "training_step_smollm2": lambda medians: PARTS["training_step"](medians),
     "growth": lambda medians: [
         f"{kind} x100: {curve['x100']['seconds_per_unit'] / curve['x1']['seconds_per_unit']:.2f} of the time a unit, "
         f"{curve['x100']['peak_megabytes'] / curve['x1']['peak_megabytes']:.2f} of the memory in all"
@@ -162,10 +174,36 @@ PARTS: dict[str, Callable[[Mapping], list[str]]] = {
 }  # fmt: skip
 
 
+GPU_PREFIX = "gpu_"  # records of ``maskft bench gpu``
+
+
+def gpu_table(folder: Path = BENCHMARKS) -> str:
+    """The records of ``maskft bench gpu`` as a Markdown table: a row a part, empty where none was made."""
+    lines = []
+    for file in sorted(folder.glob(f"{GPU_PREFIX}*.json")):
+        record = json.loads(file.read_text())
+        name, device = file.stem.removeprefix(GPU_PREFIX), f"{record['hardware']['device']}, {record['date'][:10]}"
+        step = f"a step of {record['rows']} x {record['length']} tokens"
+        for part, found in (record["training"] | {"sampling": record["sampling"]}).items():
+            what = f"{found['questions']} answers" if "questions" in found else f"{step}, {part.replace('_', ' ')}"
+            if lacking := next((key for key in ("out_of_memory", "error") if key in found), None):
+                lines.append(f"| {name} | {what} | | {lacking.replace('_', ' ')} | | | | {device} |")
+                continue
+            seconds, speed = (found[key] for key in (("seconds", "new_tokens_per_s") if part == "sampling" else ("step_s", "tokens_per_s")))
+            share = f"{found['share_of_peak']:.0%}" if found.get("share_of_peak") else "–"
+            memory = f"{found['peak_memory_gib']:.1f}" if found["peak_memory_gib"] else "–"
+            precision = found.get("precision", "bf16")
+            lines.append(f"| {name} | {what} | {precision} | {seconds:.3f} | {speed:,.0f} | {share} | {memory} | {device} |")
+    head = ["| shape | what | precision | seconds | tokens a second | share of peak | peak GiB | hardware |", "| --- | --- | --- | ---: | ---: | ---: | ---: | --- |"]
+    return "\n".join([*head, *lines]) if lines else ""
+
+
 def benchmark_table(folder: Path = BENCHMARKS) -> str:
     """The records of the benchmarks as a Markdown table."""
     lines = ["| ratio | goal | what | against | in parts | hardware | command |", "| ---: | ---: | --- | --- | --- | --- | --- |"]
     for file in sorted(folder.glob("*.json")):
+        if file.stem.startswith(GPU_PREFIX):
+            continue
         record = json.loads(file.read_text())
         parts = "; ".join(PARTS[record["benchmark"]](record["medians"]))
         cells = [f"{record['ratio']:.2f}", f"{record['goal']}", record["what"], record["peer"], parts, f"{record['hardware']}, {record['date']}"]
@@ -184,11 +222,12 @@ def write_overview(scale: Scale, readme: Path = README) -> Path:
 
 
 def write_benchmarks(readme: Path = README, folder: Path = BENCHMARKS) -> Path:
-    """Put the table of benchmarks between its two comments in the README.
+    """Put the tables of benchmarks between their comments in the README.
 
     Raises:
         ValueError: If the README lacks one of them.
     """
+    _write_between(readme, GPU_BEGIN, GPU_END, gpu_table(folder))
     return _write_between(readme, BENCHMARKS_BEGIN, BENCHMARKS_END, benchmark_table(folder))
 
 

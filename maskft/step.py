@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .collators import ARCollator, DiffusionCollator, MaskedARCollator
 from .losses import IGNORED, autoregressive_loss, masked_diffusion_loss
 from .masking import generator_for
+from .packing import ATTENTION, packed_states
 from .prompts import Prompts
 from .runs import RunConfig
 
@@ -20,14 +21,24 @@ LENGTH_MULTIPLE = 8  # as the collators pad: a product whose shape changes every
 
 
 class SupervisedLogits(nn.Module):
-    """A causal LM whose forward projects chosen positions only, so that no other logits ever exist."""
+    """A causal LM whose forward projects chosen positions only, so that no other logits ever exist.
 
-    def __init__(self, model):
+    Args:
+        model: A Llama.
+        packed: Compute without padding (``packing``); for a causal model and rows padded on the right.
+    """
+
+    def __init__(self, model, *, packed: bool = False):
         super().__init__()
-        self.model = model
+        self.model, self.packed = model, packed
+        if packed:
+            model.set_attn_implementation(ATTENTION)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Logits at ``(rows, columns)``."""
+        if self.packed:
+            states, places = packed_states(self.model, input_ids, attention_mask)
+            return self.model.lm_head(states[places[rows, columns]])
         hidden = self.model.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
         return self.model.lm_head(hidden[rows, columns])
 
@@ -110,6 +121,13 @@ def parts_of(batch: dict[str, Tensor], n_parts: int) -> Iterator[dict[str, Tenso
     for rows in lengths.argsort(stable=True).chunk(n_parts):
         width = min(-(-int(lengths[rows].max()) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, batch["input_ids"].shape[1])
         yield {name: value[rows][:, :width] if value.ndim == 2 else value[rows] for name, value in batch.items()}
+
+
+def recompute_activations(model) -> None:
+    """Keep each layer's input alone and compute the rest again in the backward pass; changes ``model`` in place."""
+    # Some releases of transformers 5 have only the older name, of which newer ones warn.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:

@@ -34,6 +34,7 @@ from .data import Corpus, load_corpus
 from .evaluation import answer_questions, score_answers, summarise
 from .metrics import pick_best_step, total_accuracy
 from .models import base_folder, load_base, revision_of
+from .packing import can_pack
 from .provenance import current_commit
 from .runs import RunConfig, RunStore, steps_to_keep, write_atomically
 from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard, whole_tensor
@@ -47,6 +48,7 @@ from .step import (
     make_optimizer,
     my_rows,
     parts_of,
+    recompute_activations,
 )
 
 # Of the code that this process imported: the files may change while runs go on.
@@ -134,7 +136,7 @@ def train(
     if config.precision == "bf16":
         round_weights(model, torch.bfloat16)
     if execution.activation_checkpointing:
-        model.activation_checkpointing_enable()
+        recompute_activations(model)
     texts = [prompts.encode(text) for text in corpus.training_texts(config.paraphrases)["text"]]
     questions = corpus.questions.to_list()[:: config.question_stride]
     collate, n_ranks, rank = make_collator(config, prompts), accelerator.num_processes, accelerator.process_index
@@ -149,7 +151,9 @@ def train(
             accelerator.device, config, shape=shape_in(model.config.to_dict()), shards=n_ranks if execution.shard else 1, rows=rows,
             length=longest, outputs=rows * (max(map(len, texts)) + 1), checkpointing=execution.activation_checkpointing,
         )  # fmt: skip
-    wrapped, policy = SupervisedLogits(model), None
+    # Without padding a GPU computes less; on a CPU, where the records of the study come from, sums would round otherwise.
+    packed = accelerator.device.type == "cuda" and config.method != "dllm" and can_pack(model)
+    wrapped, policy = SupervisedLogits(model, packed=packed), None
     if execution.shard:
         empty = empty_copy(model)
         shard(wrapped, model.model.layers, config.precision, accelerator.device)

@@ -18,6 +18,12 @@ SMALL = {
     "training_step": ["--shapes", "tiny", "--rounds", "1", "--batch", "1", "--length", "12", "--vocabulary", "2000"],
     "growth": ["--base", "1"],
 }
+# Of a GPU's benchmarks, those that a record of a GPU is made by, at shapes to try them with.
+ON_A_GPU = {
+    "diffusion_sampling_8b": ("diffusion_sampling", ["--shape", "llada-small", "--lengths", "1", "never", "--batch", "3", "--new-tokens", "8"]),
+    "training_step_8b": ("training_step", ["--shapes", "llama-small", "--steps", "1"]),
+    "training_step_smollm2": ("training_step", ["--shapes", "SmolLM2-small", "--steps", "1"]),
+}
 
 
 @pytest.fixture
@@ -44,7 +50,8 @@ def benchmark(monkeypatch):
 
 
 def test_every_benchmark_is_run_here():
-    assert set(SMALL) == set(PARTS) == {file.stem for file in FOLDER.glob("*.py")} - {"common"}
+    assert set(SMALL) == {file.stem for file in FOLDER.glob("*.py")} - {"common"}
+    assert set(SMALL) | set(ON_A_GPU) == set(PARTS)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -53,6 +60,36 @@ def test_a_benchmark_runs_and_leaves_its_record(name, benchmark, tmp_path):
     assert json.loads((tmp_path / f"{name}.json").read_text()) == json.loads(json.dumps(record))
     assert record["ratio"] > 0
     assert PARTS[name](record["medians"])
+
+
+@pytest.mark.parametrize("name", ON_A_GPU)
+def test_a_benchmark_for_a_gpu_runs_at_a_small_shape(name, benchmark, tmp_path):
+    script, arguments = ON_A_GPU[name]
+    record = benchmark(script).main(arguments, folder=tmp_path)
+    assert json.loads((tmp_path / f"{name}.json").read_text()) == json.loads(json.dumps(record))
+    assert record["ratio"] > 0 and record["command"].startswith(f"python tests/benchmarks/{script}.py")
+    assert PARTS[name](record["medians"])
+    if script == "diffusion_sampling":
+        medians = record["medians"]
+        assert medians["float32"] == {"equal_answers": "3 of 3", "equal_tokens": "24 of 24"}
+        assert set(medians["seconds_per_question_by_answer_length"]) == {"1", "never"}
+    else:
+        (shape,) = set(record["medians"]) - {"peak_memory"}
+        assert not record["medians"][shape]["failed"] and set(record["medians"][shape]["ratio"]) == {"hf_trainer", "trl"}
+
+
+def test_a_side_that_fails_does_not_cost_the_others(benchmark, monkeypatch, tmp_path):
+    module = benchmark("training_step")
+
+    def fail(side, *_, **__):
+        raise MemoryError(f"{side} needs more")
+
+    monkeypatch.setattr(module, "their_steps", fail)
+    record = module.main(["--shapes", "llama-small", "--steps", "1"], folder=tmp_path)
+    assert record["medians"]["llama-small"]["failed"] == {
+        "hf_trainer": "MemoryError: hf_trainer needs more", "trl": "MemoryError: trl needs more",
+    }  # fmt: skip
+    assert record["ratio"] == 0.0 and "maskft" in record["medians"]["llama-small"]["seconds_per_step"]
 
 
 def test_the_peak_of_memory_is_that_of_two_steps(benchmark):

@@ -11,11 +11,14 @@ from maskft.overview import (
     BENCHMARKS_BEGIN,
     BENCHMARKS_END,
     END,
+    GPU_BEGIN,
+    GPU_END,
     PARTS,
     README,
     ROWS,
     benchmark_table,
     exhibit_map,
+    gpu_table,
     write_benchmarks,
     write_overview,
 )
@@ -34,15 +37,19 @@ def test_the_readme_holds_the_current_map():
 def test_the_readme_holds_the_current_benchmarks():
     between = README.read_text().partition(BENCHMARKS_BEGIN)[2].partition(BENCHMARKS_END)[0]
     assert between.strip() == benchmark_table(), "run: maskft overview"
+    between = README.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
+    assert between.strip() == gpu_table(), "run: maskft overview"
 
 
 def test_every_benchmark_has_a_record_that_others_can_read():
-    records = {file.stem: json.loads(file.read_text()) for file in BENCHMARKS.glob("*.json")}
-    assert set(records) == set(PARTS)
+    records = {file.stem: json.loads(file.read_text()) for file in BENCHMARKS.glob("*.json") if not file.stem.startswith("gpu_")}
+    on_a_gpu = {"diffusion_sampling_8b", "training_step_8b", "training_step_smollm2"}
+    assert set(PARTS) - on_a_gpu <= set(records) <= set(PARTS)
     for name, record in records.items():
         assert record["benchmark"] == name
         assert {"ratio", "goal", "peer", "hardware", "command", "date", "medians"} <= set(record)
-        assert record["command"].startswith(f"python tests/benchmarks/{name}.py")
+        script = name.removesuffix("_8b").removesuffix("_smollm2")
+        assert record["command"].startswith(f"python tests/benchmarks/{script}.py")
 
 
 def test_a_benchmark_is_a_row_with_its_parts(tmp_path):
@@ -54,11 +61,32 @@ def test_a_benchmark_is_a_row_with_its_parts(tmp_path):
     }  # fmt: skip
     (tmp_path / "approximate_diffusion.json").write_text(json.dumps(record))
     readme = tmp_path / "README.md"
-    readme.write_text(f"before {BENCHMARKS_BEGIN}{BENCHMARKS_END}")
+    readme.write_text(f"before {BENCHMARKS_BEGIN}{BENCHMARKS_END}{GPU_BEGIN}{GPU_END}")
     write_benchmarks(readme, tmp_path)
     parts = "exact 1.0 (accuracy 0.7); fast 2.0 (accuracy 0.6)"
     row = f"| 2.00 | 1 | speed | the exact one | {parts} | a core, 2026-01-01 | `python x.py` |"
     assert row in readme.read_text().splitlines()
+
+
+def test_a_part_of_the_gpu_benchmark_is_a_row(tmp_path):
+    """One that did not fit says so, in its place."""
+    record = {
+        "hardware": {"device": "a GPU"}, "date": "2026-01-01T00:00:00", "rows": 16, "length": 256,
+        "training": {
+            "without_checkpointing": {"out_of_memory": "no"},
+            "with_checkpointing": {
+                "precision": "bf16_mixed", "step_s": 0.5, "tokens_per_s": 8192.0, "share_of_peak": 0.25, "peak_memory_gib": 123.45,
+            },
+        },
+        "sampling": {"questions": 16, "seconds": 2.0, "new_tokens_per_s": 1024.0, "peak_memory_gib": 20.0},
+    }  # fmt: skip
+    (tmp_path / "gpu_llama.json").write_text(json.dumps(record))
+    assert gpu_table(tmp_path).splitlines()[2:] == [
+        "| llama | a step of 16 x 256 tokens, without checkpointing | | out of memory | | | | a GPU, 2026-01-01 |",
+        "| llama | a step of 16 x 256 tokens, with checkpointing | bf16_mixed | 0.500 | 8,192 | 25% | 123.5 | a GPU, 2026-01-01 |",
+        "| llama | 16 answers | bf16 | 2.000 | 1,024 | – | 20.0 | a GPU, 2026-01-01 |",
+    ]
+    assert benchmark_table(tmp_path).count("\n") == 1  # its head alone
 
 
 def test_only_what_lies_between_the_comments_is_replaced(tmp_path):

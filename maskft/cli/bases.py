@@ -43,7 +43,7 @@ def add_commands(commands: Any) -> None:
     bench.add_argument("--small", action="store_true", help="small shapes, to try it without a GPU")
     bench.add_argument("--precision", choices=["bf16_mixed", "bf16"], default=None, help="default: the first that fits")
     bench.add_argument("--rows", type=int, default=16, metavar="N", help="documents of a step (default: 16)")
-    bench.add_argument("--length", type=int, default=128, metavar="N", help="tokens of a document (default: 128)")
+    bench.add_argument("--length", type=int, default=256, metavar="N", help="tokens of a document (default: 256)")
     bench.add_argument("--steps", type=int, default=5, metavar="N", help="timed steps (default: 5)")
     bench.add_argument("--questions", type=int, default=16, metavar="N", help="answered together (default: 16)")
     bench.add_argument("--new-tokens", type=int, default=128, metavar="N", help="of an answer (default: 128)")

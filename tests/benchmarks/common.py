@@ -21,17 +21,19 @@ from maskft.runs import write_atomically
 RECORDS = Path(__file__).parent / "records"
 
 
-def timed(work: Callable[[], object]) -> tuple[float, object]:
-    """Seconds that ``work`` takes, and what it returns."""
+def now() -> float:
+    """Seconds of processor time; on a GPU of the clock, once the device has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-        start = time.perf_counter()
-        result = work()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start, result
-    start = time.process_time()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def timed(work: Callable[[], object]) -> tuple[float, object]:
+    """Seconds that ``work`` takes, and what it returns."""
+    start = now()
     result = work()
-    return time.process_time() - start, result
+    return now() - start, result
 
 
 def in_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -61,25 +63,27 @@ def hardware() -> str:
 
 
 def write_record(
-    benchmark: str, *, ratio: float, goal: float, peer: str, what: str, medians: Mapping, folder: Path = RECORDS
-) -> dict:
+    benchmark: str, *, ratio: float, goal: float, peer: str, what: str, medians: Mapping, folder: Path = RECORDS,
+    script: str | None = None,
+) -> dict:  # fmt: skip
     """Print the ratio and write the record of a benchmark.
 
     Args:
-        benchmark: Its name, that of its file.
+        benchmark: Its name, that of its record.
         ratio: How much better this package is than the peer; 1 is level.
         goal: What it should be at least.
         peer: What it was compared with.
         what: The quantity, in words.
         medians: The numbers behind it.
         folder: Where the record goes.
+        script: The name of its file, where that is another.
     """
     record = {
         "benchmark": benchmark, "what": what, "ratio": round(ratio, 2), "goal": goal, "peer": peer, "medians": medians,
         "hardware": hardware(), "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "command": shlex.join(["python", f"tests/benchmarks/{benchmark}.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"tests/benchmarks/{script or benchmark}.py", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
-    print(f"{benchmark}: {ratio:.2f} (goal {goal}) {what}, against {peer}\n{json.dumps(medians, indent=1)}")
+    print(f"{benchmark}: {ratio:.2f} (goal {goal}) {what}, against {peer}\n{json.dumps(medians, indent=1)}", flush=True)
     write_atomically(folder / f"{benchmark}.json", (json.dumps(record, indent=1) + "\n").encode())
     return record

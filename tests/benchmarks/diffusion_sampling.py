@@ -1,13 +1,19 @@
-"""Exact diffusion sampling against the published loop: ``python tests/benchmarks/diffusion_sampling.py``.
+"""Exact diffusion sampling against the published loop: ``python tests/benchmarks/diffusion_sampling.py [--shape llada-8b]``.
 
 The reference is LLaDA's sampler, written from its description: logits and confidences of the whole sequence at every step,
 every row to the end of its canvas. Same model, questions and batch; answers must be equal. The model is the tiny dLLM,
 made to end each answer after a given number of tokens, because stopping early is most of the gain.
+
+``--shape llada-8b`` is LLaDA's shape with random weights in bfloat16, on a GPU, with prompts of random ids. There the two
+batch their matrix products otherwise and so round otherwise, and random weights decide between near ties: answers are
+counted as they come out in bfloat16, and compared in float32 on a few.
 """
 
 import argparse
+import gc
 import random
 import statistics
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +21,16 @@ from pathlib import Path
 import torch
 from common import RECORDS, median_ratio, timed, write_record
 
+from maskft.bench_gpu import PAPER_SHAPES, SMALL_SHAPES, make_model
 from maskft.data.synthetic.pretraining import draw_question, known_world
 from maskft.evaluation import rows_that_fit
 from maskft.models import load_base
 from maskft.samplers import cut_at_stop, generate_diffusion, pad_left
+from maskft.sharding import round_weights
 
 BLOCK = 4
 NEVER = "never"
+SHAPES_8B = {"llada-8b": PAPER_SHAPES["llada"], "llada-small": SMALL_SHAPES["llada"]}  # the small one to try the command
 
 
 @torch.inference_mode()
@@ -38,7 +47,7 @@ def published_sampler(model, prompts, *, max_new_tokens, block_length, steps, ma
         for step in range(per_step):
             logits = model(input_ids=ids, attention_mask=attention_mask, use_cache=False).logits
             tokens = logits.argmax(dim=-1)
-            confidence = torch.softmax(logits, dim=-1).gather(-1, tokens[..., None])[..., 0]
+            confidence = torch.softmax(logits, dim=-1, dtype=torch.float32).gather(-1, tokens[..., None])[..., 0]
             confidence[:, end:] = -torch.inf
             confidence = torch.where(ids == mask, confidence, -torch.inf)
             for row in range(len(ids)):
@@ -52,7 +61,8 @@ def published_sampler(model, prompts, *, max_new_tokens, block_length, steps, ma
 def ending_after(model, length: int | str, *, mask: int, stop: int, max_new_tokens: int) -> Iterator[None]:
     """Within, the model is sure of the stop id from the canvas position ``length`` on, and sure of other ids before.
 
-    Works on logits of all columns and on those of the active block, the first one with a mask.
+    Works on logits of all columns and on those of the active block, the first one with a mask. The mask id itself is never
+    chosen: a model that was trained does not, and the published loop would put it in the answer.
     """
 
     def force(module, args, options, output):
@@ -63,7 +73,8 @@ def ending_after(model, length: int | str, *, mask: int, stop: int, max_new_toke
             first = (ids == mask).int().argmax(dim=1) - start
             columns = start + (first // BLOCK * BLOCK)[:, None] + torch.arange(logits.shape[1], device=ids.device)
         ends = torch.full_like(columns, False, dtype=torch.bool) if length == NEVER else columns >= start + length
-        logits[..., stop] = torch.where(ends, 1e4, -1e4)
+        logits[..., stop] = torch.where(ends, 1e4, -1e4).to(logits.dtype)
+        logits[..., mask] = -1e4
 
     hook = model.register_forward_hook(force, with_kwargs=True)
     try:
@@ -79,15 +90,74 @@ def questions(n: int) -> list[str]:
     return [draw_question(rng, kinds[i % 3][-1 - i // 3].thing, backward=bool(i % 2)).text for i in range(n)]
 
 
+def random_prompts(n: int, vocabulary: int) -> list[list[int]]:
+    """Of 20 to 60 ids, none of them the mask or the end."""
+    rng = random.Random(0)
+    return [[rng.randrange(vocabulary - 2) for _ in range(rng.randint(20, 60))] for _ in range(n)]
+
+
+def measure_large(options: argparse.Namespace, folder: Path) -> dict:
+    """One round of each length at an 8B shape; the record is written anew after each."""
+    begun = time.perf_counter()
+    shape, device = SHAPES_8B[options.shape], torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    mask, stop = shape.vocabulary - 2, shape.vocabulary - 1
+    model = make_model("llada", shape, device).requires_grad_(False).eval()
+    asked = random_prompts(options.batch, shape.vocabulary)
+
+    def both(prompts: list[list[int]], length: int | str, n: int) -> tuple[float, list, float, list]:
+        common = {"max_new_tokens": n, "block_length": BLOCK, "steps": n, "mask": mask, "pad": 0}
+        with ending_after(model, length, mask=mask, stop=stop, max_new_tokens=n):
+            ours, answers = timed(lambda: generate_diffusion(model, prompts, stop=(stop,), **common))
+            theirs, whole = timed(lambda: published_sampler(model, prompts, **common))
+        return theirs, [cut_at_stop(row, (stop,)) for row in whole], ours, answers
+
+    def equal(reference: list[list[int]], answers: list[list[int]]) -> dict[str, str]:
+        pairs = list(zip(reference, answers, strict=True))
+        same = sum(a == b for row in pairs for a, b in zip(*row, strict=False))
+        return {
+            "equal_answers": f"{sum(a == b for a, b in pairs)} of {len(pairs)}",
+            "equal_tokens": f"{same} of {sum(max(map(len, row)) for row in pairs)}",
+        }
+
+    _, reference, _, answers = both(asked[:4], NEVER, min(16, options.new_tokens))
+    medians = {"batch": options.batch, "new_tokens": options.new_tokens, "float32": equal(reference, answers)}
+    print("float32", medians["float32"], f"after {time.perf_counter() - begun:.0f} s", flush=True)
+    round_weights(model, torch.bfloat16)
+    gc.collect()
+    torch.cuda.empty_cache()
+    both(asked, NEVER, BLOCK)  # to warm up
+    by_length = medians["seconds_per_question_by_answer_length"] = {}
+    for length in [text if text == NEVER else int(text) for text in options.lengths]:
+        if time.perf_counter() - begun > options.seconds:
+            break
+        theirs, reference, ours, answers = both(asked, length, options.new_tokens)
+        by_length[str(length)] = {
+            "ratio": round(theirs / ours, 2), "published_s": round(theirs / len(asked), 4), "maskft_s": round(ours / len(asked), 4),
+            **equal(reference, answers),
+        }  # fmt: skip
+        print(length, by_length[str(length)], f"after {time.perf_counter() - begun:.0f} s", flush=True)
+        middle = "20" if "20" in by_length else str(length)
+        record = write_record(
+            "diffusion_sampling_8b", ratio=by_length[middle]["ratio"], goal=5, peer="LLaDA's published sampler",
+            what=f"questions a second, answers {f'of {middle} tokens' if middle != NEVER else 'that never end'}, LLaDA-8B's shape, random weights, bfloat16",
+            medians=medians, folder=folder, script="diffusion_sampling",
+        )  # fmt: skip
+    return record
+
+
 def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     """Time both samplers on groups of questions in turns, for each length of answers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=["tiny", *SHAPES_8B], default="tiny")
     parser.add_argument("--lengths", nargs="+", default=["5", "20", "60", NEVER])
     parser.add_argument("--groups", type=int, default=2, help="rounds, each with questions of its own")
     parser.add_argument("--batch", type=int, default=16, help="questions of a group; ours takes fewer at a time where memory says so")
     parser.add_argument("--new-tokens", type=int, default=128)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="of an 8B shape: no further length is begun after them")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    if options.shape != "tiny":
+        return measure_large(options, folder)
     model, prompts = load_base("tiny-dllm", method="dllm")
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     ids = prompts.ids
