@@ -16,6 +16,9 @@ from transformers.masking_utils import sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 ATTENTION = "maskft_packed"
+# Spreading and gathering are further kernels of each layer: a narrow model, which a GPU computes faster than they are
+# launched, would wait for those longer than for its padding.
+NARROWEST = 2048
 
 
 class Rows(NamedTuple):
@@ -55,8 +58,10 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def can_pack(model) -> bool:
-    """Whether a causal model's attention is what is computed here: a Llama's, over all that came before."""
-    return model.config.model_type == "llama" and model.config._attn_implementation in ("sdpa", ATTENTION)
+    """Whether a causal model's attention is what is computed here, a Llama's over all that came before, and it pays."""
+    config = model.config
+    is_known = config.model_type == "llama" and config._attn_implementation in ("sdpa", ATTENTION)
+    return is_known and config.hidden_size >= NARROWEST
 
 
 def packed_states(

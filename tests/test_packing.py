@@ -63,8 +63,10 @@ def test_a_saved_model_knows_nothing_of_it(tmp_path):
     assert "packed" not in (tmp_path / "config.json").read_text()
 
 
-def test_only_a_llama_with_the_usual_attention_is_packed():
+def test_only_a_wide_llama_with_the_usual_attention_is_packed(monkeypatch):
     model = make_model()
+    assert not can_pack(model)
+    monkeypatch.setattr("maskft.packing.NARROWEST", model.config.hidden_size)
     assert can_pack(model)
     model.set_attn_implementation("eager")
     assert not can_pack(model)
