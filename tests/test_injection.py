@@ -22,7 +22,7 @@ from maskft.injection.report import learned_table, render
 from maskft.masking import generator_for
 from maskft.models import ASSETS, load_base, prompts_for
 from maskft.runs import RunConfig
-from maskft.scales import PAPER, TINY
+from maskft.scales import PAPER, SMALL, TINY
 from maskft.step import SupervisedLogits, batch_loss, count_batch, make_collator
 
 TEXTS = {
@@ -73,17 +73,19 @@ def passages(prompts, *texts: str) -> list[Passage]:
 def test_default_rates_are_those_of_the_sweeps_at_their_sizes_and_between_them_elsewhere():
     assert json.loads((ASSETS / "tiny-ar" / "pretraining.json").read_text())["n_parameters"] == pytest.approx(teach.SWEPT["tiny"], rel=0.05)
     for method in teach.METHODS:
-        sizes = [teach.SWEPT["tiny"], 1.3e8, 1e9, teach.SWEPT["paper"]]
+        sizes = [teach.SWEPT["tiny"], 1e7, teach.SWEPT["small"], 1e9, teach.SWEPT["paper"]]
         rates = [teach.default_learning_rate(method, round(size)) for size in sizes]
-        assert rates[0] == TINY.learning_rates[method] and rates[-1] == PAPER.learning_rates[method]
+        assert [rates[0], rates[2], rates[-1]] == [scale.learning_rates[method] for scale in (TINY, SMALL, PAPER)]
         assert rates == sorted(rates, reverse=True)
         # A power law: halfway in the logarithm of the size, halfway in the logarithm of the rate.
-        middle = teach.default_learning_rate(method, round(math.sqrt(sizes[0] * sizes[-1])))
-        assert middle == pytest.approx(math.sqrt(rates[0] * rates[-1]), rel=0.05)
+        middle = teach.default_learning_rate(method, round(math.sqrt(sizes[2] * sizes[-1])))
+        assert middle == pytest.approx(math.sqrt(rates[2] * rates[-1]), rel=0.05)
 
 
-def test_default_epochs_are_the_study_s_at_the_tiny_size_and_three_over_table_4_s_rate_at_the_paper_s():
+def test_default_epochs_are_the_study_s_at_our_sizes_and_three_over_table_4_s_rate_at_the_paper_s():
+    """At the small scale 450 steps, 3 an epoch of 60 statements in batches of 21."""
     assert teach.default_epochs("masked_ar", round(teach.SWEPT["tiny"])) == 300
+    assert teach.default_epochs("masked_ar", round(teach.SWEPT["small"])) == 150
     assert teach.default_epochs("masked_ar", round(teach.SWEPT["paper"])) == pytest.approx(3 / 0.0032, abs=1)
 
 
