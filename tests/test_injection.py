@@ -317,6 +317,7 @@ BAD = {
     "short text": ({"general": "A"}, r"general.txt has no two tokens"),
     "general": ({"general_text": "none.txt"}, r"--general-text none.txt is missing or empty"),
     "method": ({"method": "dllm"}, r"method='dllm' is not one of masked_ar, ar"),
+    "precision": ({"precision": "bf16"}, r"precision='bf16' is not one of float32, bf16_mixed"),
     "compare": ({"method": "ar", "compare_ar": True}, r"--compare-ar compares"),
     "steps": ({"max_steps": 0}, r"max_steps=0 must be at least 1"),
     "no model": ({"model": "/none/such"}, r"--model '/none/such' cannot be loaded"),

@@ -27,6 +27,7 @@ def add_commands(commands: Any) -> None:
     inject.add_argument("--per-device-train-batch-size", type=int, default=16, metavar="N", help="of them at once (default: 16)")
     inject.add_argument("--passage-tokens", type=int, metavar="N", help="longest passage (default: 128, or what the context allows)")
     inject.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="longest answer (default: 128)")
+    inject.add_argument("--precision", choices=["float32", "bf16_mixed"], default=None, help="(default: bf16_mixed on a GPU, else float32)")
     inject.add_argument("--held-back-share", type=float, default=0.25, metavar="X", help="of the questions, to stop early by (default: 0.25)")
     inject.add_argument("--general-text", metavar="FILE", help="text that perplexity is measured on (default: a shipped one)")
     inject.add_argument("--control-questions", metavar="FILE", help="questions that it should still answer (default: shipped ones)")

@@ -60,6 +60,8 @@ class Request:
         per_device_train_batch_size: Passages on the device at once.
         passage_tokens: Longest passage; None for 128, or what the model's context allows.
         max_new_tokens: Longest answer.
+        precision: ``float32``, or ``bf16_mixed`` for bfloat16 arithmetic on float32 weights; None takes that on a GPU only,
+            since a CPU without units for bfloat16 is slower with it.
         held_back_share: Share of the questions by which the checkpoint is chosen.
         general_text: A file to measure perplexity on; None for the package's.
         control_questions: A file of questions that the model should still answer; None for the package's.
@@ -83,6 +85,7 @@ class Request:
     per_device_train_batch_size: int = 16
     passage_tokens: int | None = None
     max_new_tokens: int = 128
+    precision: str | None = None
     held_back_share: float = 0.25
     general_text: str | Path | None = None
     control_questions: str | Path | None = None
@@ -93,6 +96,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is not one of {', '.join(METHODS)}")
+        if self.precision not in (None, "float32", "bf16_mixed"):
+            raise ValueError(f"precision={self.precision!r} is not one of float32, bf16_mixed")
         if self.compare_ar and self.method == "ar":
             raise ValueError("--compare-ar compares with plain fine-tuning, which --method ar already is; leave one out")
         if self.write_questions and self.questions is not None:
@@ -208,7 +213,7 @@ def _config(request: Request, method: str, material: Material, model) -> RunConf
         base=request.model,
         base_revision=revision_of(request.model) if is_local else model.config._commit_hash or "unknown",
         learning_rate=rate or default_learning_rate(method, size, lora=request.lora_rank is not None),
-        precision="bf16_mixed" if model.device.type == "cuda" else "float32",
+        precision=request.precision or ("bf16_mixed" if model.device.type == "cuda" else "float32"),
         train_batch_size=request.train_batch_size, eval_steps=evaluation_steps(steps), seed=request.seed,
         max_new_tokens=request.max_new_tokens,
     )  # fmt: skip
