@@ -16,13 +16,13 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from .provenance import Provenance
-from .scales import REPOSITORY
+from .scales import REPOSITORY, Scale
 from .study import Study, open_study
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-__all__ = ["NOTEBOOKS", "check_parameters", "open_study", "parameters_of", "provenance", "run_notebook"]
+__all__ = ["NOTEBOOKS", "check_parameters", "open_study", "parameters_of", "place_of", "provenance", "run_notebook"]
 
 
 def provenance(notebook: str, study: Study) -> Provenance:
@@ -58,6 +58,17 @@ def check_parameters(name: str, given: Mapping[str, object], known: Mapping[str,
             raise ValueError(f"notebook {name} has no parameter {key!r}; {hint}It has {', '.join(known)}")
         if type(value) is not type(known[key]):
             raise ValueError(f"parameter {key}={value!r} of notebook {name} must be like {known[key]!r}")
+
+
+def place_of(name: str, scale: Scale, *, folder: Path = NOTEBOOKS) -> Path:
+    """Where the executed notebook of a scale goes: beside its script for the scale that it names itself, which is committed.
+
+    Of another scale in a folder of that scale's, so that neither replaces the other's pictures.
+    """
+    own = parameters_of(jupytext.read(folder / f"{name}.py"), name)["scale"]
+    if scale.output != REPOSITORY:
+        return scale.output / "notebooks"
+    return folder if scale.name == own else folder / scale.folder
 
 
 def run_notebook(

@@ -28,7 +28,7 @@
 # `early` the last one before it among the first three evaluations, the first of which is before fine-tuning.
 
 # %% tags=["parameters"]
-scale = "tiny"  # tiny or paper
+scale = "tiny"  # tiny, small, small:BASE, paper, or a scale file
 seeds = [0]  # run seeds
 world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing

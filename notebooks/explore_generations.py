@@ -21,7 +21,7 @@
 # It reads records; nothing is trained and no weights are needed until you press a button.
 
 # %% tags=["parameters"]
-scale = "tiny"  # tiny or paper
+scale = "tiny"  # tiny, small, small:BASE, paper, or a scale file
 seeds = [0]  # run seeds
 world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing

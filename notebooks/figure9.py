@@ -24,7 +24,7 @@
 # evaluation and logarithmic from there on.
 
 # %% tags=["parameters"]
-scale = "tiny"  # tiny or paper
+scale = "tiny"  # tiny, small, small:BASE, paper, or a scale file
 seeds = [0]  # run seeds
 world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing

@@ -22,7 +22,7 @@
 # weight near 0.02 stands 2^-13 = 0.00012 from its neighbours, and a step of less than half of that is lost, again and again.
 
 # %% tags=["parameters"]
-scale = "tiny"  # tiny or paper
+scale = "tiny"  # tiny, small, small:BASE, paper, or a scale file
 seeds = [0]  # run seeds
 world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing

@@ -27,7 +27,7 @@
 # its k is converted. At another batch size or scale k is another number: compare the methods with each other.
 
 # %% tags=["parameters"]
-scale = "tiny"  # tiny or paper
+scale = "tiny"  # tiny, small, small:BASE, paper, or a scale file
 seeds = [0]  # run seeds
 world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing

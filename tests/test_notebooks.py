@@ -1,12 +1,14 @@
 """Notebooks run strictly, stand in pairs, and their sources keep the rules of papermill."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
 
-from maskft.notebooks import NOTEBOOKS, check_parameters, parameters_of, run_notebook
+from maskft.notebooks import NOTEBOOKS, check_parameters, parameters_of, place_of, run_notebook
+from maskft.scales import SMALL, TINY
 
 SOURCES = sorted(NOTEBOOKS.glob("*.py"))
 
@@ -66,3 +68,10 @@ def test_an_unknown_notebook_names_those_there_are(tmp_path):
     write(tmp_path, "here", "pass")
     with pytest.raises(FileNotFoundError, match="here"):
         run_notebook("there", {}, folder=tmp_path)
+
+
+def test_another_scale_does_not_replace_the_pictures_of_the_notebook_s_own(tmp_path):
+    assert place_of("figure5", TINY) == place_of("small_scale", SMALL) == NOTEBOOKS
+    assert place_of("figure5", SMALL) == NOTEBOOKS / "small"
+    elsewhere = replace(TINY, name="mine", output=tmp_path)
+    assert place_of("figure5", elsewhere) == tmp_path / "notebooks"

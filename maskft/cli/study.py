@@ -92,8 +92,7 @@ def _launch_options(options: argparse.Namespace) -> dict:
 def _reproduce(options: argparse.Namespace) -> int:
     from maskft.launch import LaunchError
     from maskft.named_scales import get_scale
-    from maskft.notebooks import NOTEBOOKS, run_notebook
-    from maskft.scales import REPOSITORY
+    from maskft.notebooks import NOTEBOOKS, place_of, run_notebook
     from maskft.study import ensure, is_ready
 
     exhibits = _exhibits(options)
@@ -120,8 +119,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     for exhibit in exhibits:
         if exhibit not in not_made:
             print(f"notebook {exhibit}", flush=True)
-            target = None if scale.output == REPOSITORY else scale.output / "notebooks"
-            print(f"  {run_notebook(exhibit, parameters, target_folder=target)}", flush=True)
+            print(f"  {run_notebook(exhibit, parameters, target_folder=place_of(exhibit, scale))}", flush=True)
     print(f"tables in {scale.tables}\nfigures in {scale.figures}")
     if not_made:
         print(f"maskft: not made, for want of failed runs: {', '.join(not_made)}; the same command tries them again", file=sys.stderr)
