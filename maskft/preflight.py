@@ -25,7 +25,7 @@ from . import llada
 from .data import load_corpus
 from .models import base_folder, prompts_for
 from .planning.hardware import MEMORY_SHARE
-from .planning.memory import GIB, training_memory
+from .planning.memory import GIB, answering_memory, training_memory
 from .planning.shapes import Shape, n_parameters, shape_in
 from .runs import RunConfig
 
@@ -151,7 +151,7 @@ def check_device(
         device: Where this process computes.
         config: The run.
         shape: Of its base.
-        shards: Processes that the model is spread over; 1: it is whole here.
+        shards: Processes that the model is spread over, each of which answers with a whole copy; 1: it is whole here.
         rows: Documents at once.
         length: Tokens of the longest sequence.
         outputs: Supervised positions at once, at most.
@@ -165,7 +165,9 @@ def check_device(
     problems = []
     if config.precision != "float32" and not torch.cuda.is_bf16_supported(including_emulation=False):
         problems.append(f"{torch.cuda.get_device_name(device)} has no bfloat16; use precision='float32' or an Ampere GPU or newer")
-    need = training_memory(shape, gpus=shards, rows=rows, length=length, outputs=outputs, checkpointing=checkpointing).total
+    training = training_memory(shape, gpus=shards, rows=rows, length=length, outputs=outputs, checkpointing=checkpointing).total
+    # Of a model that is whole here there is no copy, but one would be less than the gradients of its training.
+    need = max(training, answering_memory(shape, gpus=shards, rows=1, length=length + config.max_new_tokens))
     free, total = torch.cuda.mem_get_info(device)
     if need > MEMORY_SHARE * total or need > free:
         problems.append(

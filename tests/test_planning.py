@@ -1,8 +1,11 @@
 """Plans: every formula against a count by hand, and against transformers, PyTorch's counters, collators and records."""
 
+import importlib
+import json
 import weakref
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +22,7 @@ from maskft.cli import main
 from maskft.data import load_corpus
 from maskft.data.origin import FILES
 from maskft.exhibits import make_run
+from maskft.launcher import Launcher
 from maskft.losses import autoregressive_loss
 from maskft.models import ASSETS, SHIPPED, load_base
 from maskft.paper import METHODS
@@ -63,16 +67,19 @@ from maskft.planning.time import (
     seconds_on_gpus,
     step_seconds,
 )  # fmt: skip
-from maskft.planning.work import Work, work_of
+from maskft.planning.work import Work, answer_flops, work_of
 from maskft.plots import schedule_chart
+from maskft.runs import RunConfig
 from maskft.samplers import generate_diffusion
 from maskft.scales import PAPER, TINY
+from maskft.scales import SMALL as SMALL_SCALE
 from maskft.step import SupervisedLogits, batch_indices, make_collator
 from maskft.training import check_inputs
 
 LLAMA, LLADA = SHAPES["meta-llama/Llama-3.1-8B-Instruct"], SHAPES["GSAI-ML/LLaDA-8B-Instruct"]
 SMALL = Shape(n_layers=2, width=32, hidden=80, n_heads=4, n_kv_heads=2, vocabulary=96)
 H100 = Setup(get_gpu("H100"))
+BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 
 @pytest.fixture(autouse=True)
@@ -401,6 +408,83 @@ def test_seconds_by_hand():
     assert whole.evaluation == pytest.approx((2 * (4_171.2 + 40 * 1_112.32), 2 * (4_171.2 + 256 * 1_112.32)))
 
 
+def test_what_the_host_launches_decides_where_a_gpu_is_quicker():
+    """2 layers, 3.1 ms each in a step, in each of its parts; 2.1 ms in each of the 3 passes of an answer."""
+    quick = Gpu("quick", flops=1e18, memory=1.0, bandwidth=1e18, link=1e18)
+    run, data = planned_runs("table1", PAPER, [0])[0], Lengths(60, 10.0, 12.0, 14, n_questions=6, question=5.0)
+    work = Work(run, SMALL, data, train_tokens=0.0, step_flops=4e6, answer_flops=(1e6, 2e6))
+    assert [step_seconds(work, quick, 4, parts) for parts in (1, 2)] == pytest.approx([0.0062, 0.0124])
+    assert evaluation_seconds(work, quick, 4, 3, 1e5) == pytest.approx(3 * 0.0042)
+
+
+def measured(name: str) -> dict:
+    """A benchmark's record of an H200."""
+    record = json.loads((BENCHMARKS / "records" / f"{name}.json").read_text())
+    assert "H200" in str(record["hardware"])
+    return record
+
+
+def work_like(shape: Shape, run: RunConfig, *, n_questions: int = 1, prompt: float = 1.0, step_flops: float = 0.0) -> Work:
+    """Work of a size that was measured."""
+    data = Lengths(1, 1.0, 1.0, 1, n_questions=n_questions, question=prompt, question_frame=0)
+    return Work(run, shape, data, train_tokens=0.0, step_flops=step_flops, answer_flops=(0.0, 0.0))
+
+
+def a_run(method: str) -> RunConfig:
+    """One of the paper's, with 128 new tokens."""
+    return next(run for run in planned_runs("table3", PAPER, [0]) if run.method == method)
+
+
+@pytest.mark.parametrize("part", ["without_checkpointing", "with_checkpointing"])
+@pytest.mark.parametrize("name", ["gpu_llama", "gpu_llada"])
+def test_a_step_at_8b_takes_the_time_and_the_memory_that_an_h200_measured(name, part):
+    """Time within a fifth; memory within a hundredth, although activations differ by 20 GiB: the root's reduction decides."""
+    record, again = measured(name), part == "with_checkpointing"
+    shape, found = Shape(**record["shape"]), record["training"][part]
+    size = {"rows": record["rows"], "length": record["length"], "outputs": record["rows"] * record["length"] / 2}
+    work = work_like(shape, a_run("ar"), step_flops=training_flops(shape, **size, recompute=again))
+    assert step_seconds(work, GPUS["H200"], 1, 1) == pytest.approx(found["step_s"], rel=0.2)
+    memory = training_memory(shape, gpus=1, **size, checkpointing=again)
+    assert memory.total / 2**30 == pytest.approx(found["peak_memory_gib"], rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "method"), [("gpu_llama", "ar"), ("gpu_llada", "dllm")])
+def test_answers_at_8b_take_the_time_and_the_memory_that_an_h200_measured(name, method):
+    """Launching decides for AR, computing for the dLLM. The model for training is not there: its 12 bytes a parameter are left out."""
+    record = measured(name)
+    shape, found, run = Shape(**record["shape"]), record["sampling"], a_run(method)
+    new = found["new_tokens"] // found["questions"]
+    work = work_like(shape, run, n_questions=found["questions"], prompt=found["prompt_tokens"])
+    planned = evaluation_seconds(work, GPUS["H200"], 1, new, answer_flops(run, shape, found["prompt_tokens"], new))
+    assert planned == pytest.approx(found["seconds"], rel=0.2)
+    memory = answering_memory(shape, gpus=1, rows=found["questions"], length=found["prompt_tokens"] + new) - 12 * n_parameters(shape)
+    assert memory / 2**30 == pytest.approx(found["peak_memory_gib"], rel=0.1)
+
+
+@pytest.mark.parametrize(("length", "new"), [("20", 21), ("never", 128)])
+def test_answers_of_a_dllm_that_end_take_the_time_that_an_h200_measured(length, new, monkeypatch):
+    """An answer of 20 tokens takes a pass more, for its end."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    prompts = importlib.import_module("diffusion_sampling").random_prompts
+    found, run = measured("diffusion_sampling_8b")["medians"], a_run("dllm")
+    n_questions = found["batch"]
+    prompt = sum(map(len, prompts(n_questions, LLADA.vocabulary))) / n_questions
+    work = work_like(LLADA, run, n_questions=n_questions, prompt=prompt)
+    planned = evaluation_seconds(work, GPUS["H200"], 1, new, answer_flops(run, LLADA, prompt, new)) / n_questions
+    assert planned == pytest.approx(found["seconds_per_question_by_answer_length"][length]["maskft_s"], rel=0.2)
+
+
+@pytest.mark.parametrize("side", ["maskft, padded", "hf_trainer"])
+def test_a_small_models_step_takes_the_time_that_its_host_takes(side):
+    """SmolLM2's shape: an H200 could compute that step in a quarter of the time. Documents of 60 tokens are 146, padded to 152."""
+    found = measured("training_step_smollm2")["medians"]["SmolLM2-135M"]
+    shape, rows = SHAPES["smollm2-135m-q4"], found["batch"]
+    flops = training_flops(shape, rows=rows, length=152, outputs=61 * rows)
+    took = found["seconds_per_step"][side]
+    assert flops / (GPUS["H200"].flops * COMPUTE_SHARE) < took / 4
+    assert step_seconds(work_like(shape, a_run("ar"), step_flops=flops), GPUS["H200"], 1, 1) == pytest.approx(took, rel=0.2)
+
+
 def test_a_collective_over_nodes_is_no_faster_than_the_network():
     """H200 links have 450 GB/s, eight network cards 400."""
     assert link_speed(GPUS["H200"], 8) == LINK_SHARE * 450e9 and link_speed(GPUS["H200"], 16) == LINK_SHARE * 400e9
@@ -456,6 +540,29 @@ def test_rates_are_found_again_from_times_that_follow_them():
             fit_core_rates(too_few)
 
 
+def test_a_study_without_a_dllm_needs_no_rate_for_one(tmp_path):
+    """The small scale's records of a core, with times of 40 x 10^9 operations and 5,000 tokens of a cache a second. Records of
+    original data have no texts; that of a GPU is not for cores.
+    """
+    scale = replace(SMALL_SCALE, output=tmp_path, launcher=Launcher("cpu"))
+    scale.records.mkdir(parents=True)
+    for path in SMALL_SCALE.records.glob("*.jsonl"):
+        record, *rows = map(json.loads, path.read_text().splitlines())
+        if "thread" not in record["device"] or record["config"]["method"] == "dllm":
+            continue
+        work = work_of(RunConfig.from_dict(record["config"]))
+        record["wall_time_s"] = work.train_flops / 40e9 + work.n_answers * (20 * work.lengths.prompt + 200) / 5000
+        for name, changes in {path.name: {}, f"gpu-{path.name}": {"device": "NVIDIA H200", "wall_time_s": 1.0}}.items():
+            text = "".join(json.dumps(row) + "\n" for row in (record | changes, *rows))
+            (scale.records / name).write_text(text)
+    text = show_plan(["table1"], scale, [0], cores=2).replace("\n", " ")
+    assert "trains with 40 x 10^9 operations a second, answers with 0.0 x 10^6 tokens" in text
+    n_records = len(list(scale.records.glob("*.jsonl"))) // 2
+    assert n_records > 1 and f"{n_records} committed records" in text and "as a dLLM" not in text
+    with pytest.raises(ValueError, match="small; or plan for a GPU: --gpu H100"):
+        show_plan(["table1"], replace(scale, output=tmp_path / "empty"), [0], cores=2)
+
+
 def test_answers_of_a_record_are_as_long_as_their_batch_or_their_blocks():
     """5 tokens and the end, 1 and the end, 2 and the end. In batches of 2 the longest are 6 and 3: 4.5 in the mean; in blocks of
     4 they are 8, 4 and 4 long: 16/3.
@@ -498,12 +605,17 @@ def test_shared_runs_count_once_in_the_total():
 
 
 def test_tokens_and_operations_of_a_paper_run_by_hand():
-    """AR on NameDescription: 3,840 steps of 60 texts of 27 + 2 tokens; padded to 40 (34 + 2 in eights); 28 outputs each."""
+    """AR on NameDescription: 3,840 steps of 60 texts of 27 + 2 tokens, computed without padding; 28 outputs each. The dLLM's
+    are padded to 40 (34 + 2 in eights), with half as many outputs.
+    """
     run = planned_runs("table1", PAPER, [0])[0]
     assert (run.method, run.dataset, run.paraphrases) == ("ar", "name_description", "none")
     work = work_of(run)
     assert work.train_tokens == 3840 * 60 * 29
-    assert work.train_flops == 3840 * training_flops(LLAMA, rows=60, length=40, outputs=60 * 28)
+    assert work.train_flops == 3840 * training_flops(LLAMA, rows=60, length=29, outputs=60 * 28)
+    diffusion = work_of(replace(run, method="dllm", base="GSAI-ML/LLaDA-8B-Instruct"))
+    assert diffusion.step_flops == training_flops(LLADA, rows=60, length=40, outputs=60 * 14)
+    assert work_of(replace(run, question_stride=7)).n_answers == 10 * 69
     assert work.eval_flops[1] == 10 * 480 * cached_answer_flops(LLAMA, prompt=38.3, new=128)
 
 
@@ -568,6 +680,19 @@ def test_a_plan_is_printed_for_each_scale(capsys):
     tiny = capsys.readouterr().out
     n_records = sum('"precision":"float32"' in path.open().readline() for path in TINY.records.glob("*.jsonl"))
     assert "core-hours" in tiny and "GiB" not in tiny and f"{n_records} committed records" in tiny
+
+
+def test_the_small_scale_is_planned_for_a_gpu_wherever_it_is_asked():
+    """AR on NameDescription on one H200: steps of 93 ms, evaluations of 20 passes or as many as allowed, of 63 ms; its batch is not
+    cut.
+    """
+    run, batch = planned_runs("mixed_precision", SMALL_SCALE, [0])[0], SMALL_SCALE.settings["train_batch_size"]
+    text = show_plan(["mixed_precision"], SMALL_SCALE, [0], gpu="H200")
+    assert f"1 H200, at most {batch} sequences per device" in text and "accumulation 1" in text
+    costs = run_costs([run], setup=Setup(GPUS["H200"], gpus=1, per_device=batch)).iloc[0]
+    assert 3600 * costs.hours_training == pytest.approx(run.total_steps * 0.093)
+    ends = [3600 * costs[f"hours_{answers}"] for answers in ("short", "long")]
+    assert ends == pytest.approx([len(run.eval_steps) * passes * 0.063 for passes in (20, run.max_new_tokens)])
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,15 @@ def test_a_gpu_is_asked_for_bfloat16_and_memory(config, monkeypatch):
     gpu(monkeypatch, free=20 * GIB, total=80 * GIB)
     with pytest.raises(PreflightError, match="has 20.0 of 80.0 GiB free"):
         check_device(device, mixed, shards=4, **options)
+    # Of 64 GPUs none has much of the model, but each answers with a whole copy: 12 / 64 + 2 bytes a parameter, and a cache of
+    # 2 x 2 x 1,024 x 32 bytes for each of 160 + 96 tokens.
+    whole = (12 / 64 + 2) * 8_030_261_248 + 131_072 * 256
+    few = options | {"rows": 1, "outputs": 80}
+    gpu(monkeypatch, free=whole + 1, total=80 * GIB)
+    check_device(device, mixed, shards=64, **few)
+    gpu(monkeypatch, free=whole - 1, total=80 * GIB)
+    with pytest.raises(PreflightError, match=f"about {whole / GIB:.1f} are needed"):
+        check_device(device, mixed, shards=64, **few)
     gpu(monkeypatch, free=79 * GIB, total=80 * GIB, bf16=False)
     with pytest.raises(PreflightError, match="has no bfloat16"):
         check_device(device, mixed, shards=4, **options)

@@ -34,9 +34,9 @@ def add_commands(commands: Any) -> None:
     _add_study_options(plan)
     plan.add_argument("--gpu", default=None, metavar="KIND", help="H100 (default), H200, A100-80GB or A100-40GB")
     plan.add_argument("--gpus", type=int, default=None, metavar="N", help="how many (default: the scale's)")
-    plan.add_argument("--per-device", type=int, default=None, metavar="N", help="sequences on a GPU at once (default: 16)")
+    plan.add_argument("--per-device", type=int, default=None, metavar="N", help="sequences on a GPU at once (default: the scale's)")
     plan.add_argument("--checkpointing", action="store_true", help="compute activations again instead of keeping them")
-    plan.add_argument("--cores", type=int, default=None, metavar="N", help="CPU cores of the tiny scale (default: all)")
+    plan.add_argument("--cores", type=int, default=None, metavar="N", help="CPU cores of a scale without GPUs (default: all)")
     plan.set_defaults(run=_plan)
 
     overview = commands.add_parser("overview", help="bring the README's tables up to date with the records")

@@ -44,8 +44,14 @@ GPUS_PER_NODE = 8
 NETWORK = GPUS_PER_NODE * 50e9
 
 # torchtitan's benchmark of 2024-12: Llama 3.1 8B with FSDP2 on 8 H100, not compiled, at 33 % of peak. Its sequences are
-# long; that our short batches do as well, and answering too, is an assumption.
+# long. Ours, of 256 tokens on one H200, had 27 to 40 %, and answers of a dLLM 39 % (tests/benchmarks/records/gpu_*.json).
 COMPUTE_SHARE = 0.33
+# Seconds in which the host launches the kernels of one layer, measured on the machine of an H200, nothing compiled: however
+# quick the GPU is, a pass takes no less. transformers' ``generate`` at Llama's 8B shape took 8.70 s for 128 passes of 32
+# layers (gpu_llama.json); a whole step of SmolLM2's shape 0.093 s for 30 layers (training_step_smollm2.json). Both times are
+# the host's, so another one has others.
+ANSWER_LAUNCH = 2.1e-3
+STEP_LAUNCH = 3.1e-3
 # Assumptions.
 BANDWIDTH_SHARE = 0.7
 LINK_SHARE = 0.7

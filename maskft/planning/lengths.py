@@ -6,7 +6,7 @@ taken to count alike.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil, comb
 
@@ -99,7 +99,7 @@ def measure(texts: Sequence[str], questions: Sequence[str], count: Callable[[str
 
 
 def lengths_of(run: RunConfig) -> Lengths:
-    """The lengths of a run's data.
+    """The lengths of a run's data, and how many of its questions are asked.
 
     Synthetic data is made and tokenized. Original data is read where ``MASKFT_DATA`` is set, its tokens estimated by
     ``CHARACTERS_PER_TOKEN``; else it is what we measured. Nothing is downloaded.
@@ -109,10 +109,12 @@ def lengths_of(run: RunConfig) -> Lengths:
         ValueError: If a file is damaged, or the data has no such paraphrases.
     """
     if run.source == "synthetic":
-        return _synthetic(run.dataset, run.paraphrases, run.world_seed, run.base, run.train_batch_size)
-    if os.environ.get("MASKFT_DATA"):
-        return _original(run.dataset, run.paraphrases, run.train_batch_size)
-    return Lengths(*TEXTS[run.dataset, run.paraphrases], *QUESTIONS[run.dataset])
+        found = _synthetic(run.dataset, run.paraphrases, run.world_seed, run.base, run.train_batch_size)
+    elif os.environ.get("MASKFT_DATA"):
+        found = _original(run.dataset, run.paraphrases, run.train_batch_size)
+    else:
+        found = Lengths(*TEXTS[run.dataset, run.paraphrases], *QUESTIONS[run.dataset])
+    return replace(found, n_questions=ceil(found.n_questions / run.question_stride))
 
 
 @cache

@@ -9,7 +9,7 @@ from maskft.launch import available_cores
 from maskft.planning import hardware
 from maskft.planning.hardware import get_gpu
 from maskft.planning.memory import GIB
-from maskft.planning.plan import PER_DEVICE, TOTAL, Setup, memory_table, plan, planned_runs
+from maskft.planning.plan import TOTAL, Setup, memory_table, plan, planned_runs
 from maskft.planning.time import against_records, fit_core_rates, quickest, read_records
 from maskft.planning.work import SHORT_ANSWER
 from maskft.scales import Scale
@@ -31,12 +31,13 @@ def show_plan(
 
     Args:
         exhibits: Their names.
-        scale: The scale: its launcher says whether it runs on GPUs or on CPU cores.
+        scale: The scale: its launcher says whether it runs on GPUs or on CPU cores. One in bfloat16 is planned for GPUs where
+            they are asked for.
         seeds: Run seeds.
         world_seed: Which synthetic world.
         gpu: Kind of GPU; without it, the paper's H100.
         gpus: How many; without it, the scale's.
-        per_device: Sequences on a GPU at once; without it, the paper's 16.
+        per_device: Sequences on a GPU at once; without it, the scale's.
         checkpointing: Whether activations are computed again.
         cores: CPU cores; without it, those that are here.
 
@@ -45,8 +46,9 @@ def show_plan(
             not fit, or CPU time cannot be told for want of records.
         FileNotFoundError: If ``MASKFT_DATA`` is set and lacks a file.
     """
-    on_gpus = scale.launcher.kind == "gpu"
     of_gpus = {"--gpu": gpu, "--gpus": gpus, "--per-device": per_device, "--checkpointing": checkpointing or None}
+    is_asked = any(value is not None for value in of_gpus.values()) and scale.settings["precision"] != "float32"
+    on_gpus = scale.launcher.kind == "gpu" or is_asked
     foreign = {"--cores": cores} if on_gpus else of_gpus
     if wrong := [name for name, value in foreign.items() if value is not None]:
         device, use = ("GPUs", "--gpu and --gpus") if on_gpus else ("CPU cores", "--cores")
@@ -56,17 +58,23 @@ def show_plan(
     setup = Setup(
         get_gpu("H100" if gpu is None else gpu),
         scale.launcher.num_processes if gpus is None else gpus,
-        PER_DEVICE if per_device is None else per_device,
+        _rows_at_once(scale) if per_device is None else per_device,
         checkpointing,
     )
     return _on_gpus(exhibits, scale, seeds, world_seed, setup)
+
+
+def _rows_at_once(scale: Scale) -> int:
+    """Of a GPU, as the scale's training is started: a number of its own, or the whole batch."""
+    options, name = scale.launcher.options, "--per-device-train-batch-size"
+    return int(options[options.index(name) + 1] if name in options else scale.settings["train_batch_size"])
 
 
 def _on_gpus(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_seed: int, setup: Setup) -> str:
     costs = plan(exhibits, scale, seeds, world_seed, setup=setup)
     runs = [run for exhibit in exhibits for run in planned_runs(exhibit, scale, seeds, world_seed)]
     parts = [
-        f"scale {scale.name}, {len(seeds)} seed(s), {setup.gpus} {setup.gpu.name}, FSDP2, at most {setup.per_device} sequences "
+        f"scale {scale.name}, {len(seeds)} seed(s), {setup.gpus} {setup.gpu.name}, at most {setup.per_device} sequences "
         f"per device, activation checkpointing {'on' if setup.checkpointing else 'off'}",
         _table(costs, "GPU", setup.gpus),
     ]
@@ -79,9 +87,11 @@ def _on_gpus(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_
         ]
     parts.append(
         f"{_ranges(scale)}\n"
-        f"Assumed: {hardware.COMPUTE_SHARE:.0%} of peak operations (Llama 3.1 8B with FSDP2 on 8 H100, torchtitan), "
-        f"{hardware.LINK_SHARE:.0%} of the link, {hardware.BANDWIDTH_SHARE:.0%} of memory bandwidth; every GPU answers "
-        "questions with a whole bf16 copy of the model. Start, loading and writing are not counted."
+        f"Measured: {hardware.COMPUTE_SHARE:.0%} of peak operations (torchtitan, Llama 3.1 8B with FSDP2 on 8 H100; one H200 had 27 "
+        f"to 40 %), and on an H200's host {1e3 * hardware.STEP_LAUNCH:.1f} ms to launch a layer in a step, "
+        f"{1e3 * hardware.ANSWER_LAUNCH:.1f} ms in a pass of answering. Assumed: {hardware.LINK_SHARE:.0%} of the link, "
+        f"{hardware.BANDWIDTH_SHARE:.0%} of memory bandwidth; FSDP2; every GPU answers questions with a whole bf16 copy of the model; "
+        "a run has its GPUs for itself. Start, loading and writing are not counted."
     )
     return "\n\n".join(parts)
 
@@ -89,20 +99,25 @@ def _on_gpus(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_
 def _on_cores(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_seed: int, cores: int) -> str:
     if cores < 1:
         raise ValueError(f"--cores {cores}: at least 1 is needed")
+    # Of a CPU: a record's device then names its threads.
     records = read_records(scale.records, str(scale.settings["precision"]))
-    rates = fit_core_rates(records, f"{scale.records.name}/")
+    records = [(run, record) for run, record in records if "thread" in record["device"]]
+    remedy = f"maskft reproduce table3 --scale {scale.name}"
+    if scale.settings["precision"] != "float32":
+        remedy += "; or plan for a GPU: --gpu H100"
+    rates = fit_core_rates(records, f"{scale.records.parent.name}/{scale.records.name}/", methods_of(scale), remedy)
     costs = plan(exhibits, scale, seeds, world_seed, rates=rates)
     compared = against_records(quickest(records), rates)
     ratio = compared.measured / compared.planned
+    diffusion = f", and as a dLLM with {1e-9 / rates.diffusion:.0f} x 10^9 operations a second" if rates.diffusion else ""
     return "\n\n".join(
         [
             f"scale {scale.name}, {len(seeds)} seed(s), {cores} CPU core(s), a run on each",
             _table(costs, "core", cores),
             f"{_ranges(scale)}\n"
             f"A core ({', '.join(rates.devices)}) trains with {1e-9 / rates.training:.0f} x 10^9 operations a second, answers with "
-            f"{1e-6 / rates.cached:.1f} x 10^6 tokens of cache a second, and as a dLLM with {1e-9 / rates.diffusion:.0f} x 10^9 operations a "
-            f"second: fitted to the quickest of the {len(records)} committed records in each of {rates.n_records} arms, which "
-            f"took {ratio.min():.2f} to {ratio.max():.2f} times what the model says for answers as long as theirs. Runs that shared "
+            f"{1e-6 / rates.cached:.1f} x 10^6 tokens of cache a second{diffusion}: fitted to the quickest of the {len(records)} "
+            f"committed records in each of {rates.n_records} arms, which took {ratio.min():.2f} to {ratio.max():.2f} times what the model says for answers as long as theirs. Runs that shared "
             "their core took up to several times as long. Start is not counted.",
         ]
     )

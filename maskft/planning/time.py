@@ -1,11 +1,11 @@
-"""Hours from operations: on GPUs by the slower of computing and moving data, on CPU cores by what records achieved.
+"""Hours from operations: on GPUs by the slowest of launching, computing and moving data, on CPU cores by what records achieved.
 
 Not counted: start, loading of weights, collation, scoring, and writing.
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from maskft.planning.hardware import BANDWIDTH_SHARE, COMPUTE_SHARE, Gpu, link_speed
+from maskft.paper import METHODS
+from maskft.planning.hardware import ANSWER_LAUNCH, BANDWIDTH_SHARE, COMPUTE_SHARE, STEP_LAUNCH, Gpu, link_speed
 from maskft.planning.shapes import Real, n_parameters
 from maskft.planning.work import Work, answer_flops, answer_tokens, work_of
 from maskft.runs import RunConfig
@@ -41,12 +42,16 @@ def step_seconds(work: Work, gpu: Gpu, gpus: int, accumulation: int) -> Real:
 
     Each of ``accumulation`` parts gathers bf16 weights twice (forward, backward) and reduces float32 gradients once: 2 + 2
     + 4 bytes a parameter, while it computes; the slower decides. Then AdamW reads weight, gradient and two moments and
-    writes three of them: 28 bytes a parameter of its share.
+    writes three of them: 28 bytes a parameter of its share. All that is launched by the host, layer by layer, in each part;
+    where that takes longer, as for small models, it decides. With checkpointing the forward pass is launched again, which
+    is not counted.
     """
     computing = work.step_flops / (gpus * gpu.flops * COMPUTE_SHARE)
     n_weights = n_parameters(work.shape)
     moving = accumulation * (2 * gather_seconds(n_weights, gpu, gpus, size=2) + gather_seconds(n_weights, gpu, gpus, size=4))
-    return max(computing, moving) + 28 * n_weights / gpus / (gpu.bandwidth * BANDWIDTH_SHARE)
+    updating = 28 * n_weights / gpus / (gpu.bandwidth * BANDWIDTH_SHARE)
+    launching = accumulation * work.shape.n_layers * STEP_LAUNCH
+    return max(launching, max(computing, moving) + updating)
 
 
 def evaluation_seconds(work: Work, gpu: Gpu, gpus: int, new: int, flops: Real) -> Real:
@@ -54,7 +59,7 @@ def evaluation_seconds(work: Work, gpu: Gpu, gpus: int, new: int, flops: Real) -
 
     The weights are gathered once, into a bf16 replica on each GPU (``sharding.gather_replica``). It then answers its share of
     the questions in batches, a pass over the model for every token of the batch (a dLLM: for every denoising step), which
-    computes, and reads the weights; the slower decides.
+    computes, reads the weights, and is launched by the host; the slowest decides.
     """
     run, n_weights = work.run, n_parameters(work.shape)
     questions = ceil(work.lengths.n_questions / gpus)
@@ -62,7 +67,8 @@ def evaluation_seconds(work: Work, gpu: Gpu, gpus: int, new: int, flops: Real) -
     passes = ceil(questions / run.eval_batch_size) * new * steps_per_token
     computing = questions * flops / (gpu.flops * COMPUTE_SHARE)
     reading = passes * 2 * n_weights / (gpu.bandwidth * BANDWIDTH_SHARE)
-    return gather_seconds(n_weights, gpu, gpus, size=2) + max(computing, reading)
+    launching = passes * work.shape.n_layers * ANSWER_LAUNCH
+    return gather_seconds(n_weights, gpu, gpus, size=2) + max(computing, reading, launching)
 
 
 def seconds_on_gpus(work: Work, gpu: Gpu, gpus: int, accumulation: int = 1) -> Seconds:
@@ -80,7 +86,7 @@ class CoreRates:
         training: Seconds per operation of optimizer steps.
         cached: Seconds per token in a cache that another token attends to. Every pass moves the whole cache, which for
             models so small takes longer than what it computes.
-        diffusion: Seconds per operation of answers by passes over question and canvas.
+        diffusion: Seconds per operation of answers by passes over question and canvas; 0 if no record tells.
         n_records: How many records they were fitted to.
         devices: What those ran on.
     """
@@ -108,14 +114,15 @@ def read_records(folder: Path, precision: str) -> list[tuple[RunConfig, dict]]:
 
 
 def answered_tokens(run: RunConfig, rows: Iterable[dict]) -> Real:
-    """How many tokens an answer of a record took, in the mean of its evaluations; `SHORT_ANSWER` if it holds no answers.
+    """How many tokens an answer of a record took, in the mean of its evaluations; `SHORT_ANSWER` if it holds no answers, as those
+    of original data.
 
     A dLLM's answer leaves its batch at the end of a block; the others go on until the longest of the batch has ended. Words
     and marks count as tokens, as in the tiny bases' vocabulary, and so does the end.
     """
     of_step: dict[int, list[int]] = {}
     for row in rows:
-        if row["kind"] == "generation":
+        if row["kind"] == "generation" and "generation" in row:
             of_step.setdefault(row["step"], []).append(1 + len(re.findall(r"\w+|[^\w\s]", row["generation"])))
     if not of_step:
         return answer_tokens(run)[0]
@@ -147,11 +154,22 @@ def _answering(work: Work, new: Real) -> tuple[Real, Real]:
     return work.n_answers * (new * work.lengths.prompt + new**2 / 2), 0
 
 
-def fit_core_rates(records: Iterable[tuple[RunConfig, dict]], folder: str = "the records") -> CoreRates:
+def fit_core_rates(
+    records: Iterable[tuple[RunConfig, dict]],
+    folder: str = "the records",
+    methods: Collection[str] = METHODS,
+    remedy: str = "maskft reproduce table3",
+) -> CoreRates:
     """Rates that best explain ``wall_time_s`` of the quickest records, by least squares of the relative errors.
 
+    Args:
+        records: Runs with their records, of one kind of core.
+        folder: Where they come from, for the message.
+        methods: Of the runs to be planned. Without the dLLM its answers need no rate.
+        remedy: The command that makes such records, for the message.
+
     Raises:
-        ValueError: If no record tells one of the three rates.
+        ValueError: If the records do not tell a rate that the methods need.
     """
     rows, walls, devices = [], [], set()
     for run, record in quickest(records):
@@ -161,10 +179,10 @@ def fit_core_rates(records: Iterable[tuple[RunConfig, dict]], folder: str = "the
         devices.add(record["device"])
     table = np.array(rows).reshape(-1, 3) / np.array(walls).reshape(-1, 1)
     seconds = nnls(table, np.ones(len(walls)))[0] if len(walls) else np.zeros(3)
-    if not all(seconds):
+    if not all(seconds[: 3 if "dllm" in methods else 2]):
         raise ValueError(
-            f"{folder} cannot tell how fast a core is ({len(walls)} records; runs of an AR method and of the dLLM are "
-            "needed); make them: maskft reproduce table3"
+            f"{folder} cannot tell how fast a core is ({len(walls)} records; runs of {', '.join(methods)} are needed that had a "
+            f"core each for themselves); make them: {remedy}"
         )
     return CoreRates(*seconds.tolist(), n_records=len(walls), devices=tuple(sorted(devices)))
 

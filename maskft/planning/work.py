@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
+from maskft.packing import NARROWEST
 from maskft.planning.lengths import Lengths, lengths_of, padded
 from maskft.planning.shapes import Real, Shape, cached_answer_flops, diffusion_answer_flops, shape_of, training_flops
 from maskft.runs import RunConfig
@@ -19,7 +20,7 @@ class Work:
         shape: Its model.
         lengths: Of its data.
         train_tokens: Trained on, without padding, as records count them.
-        step_flops: Of one optimizer step, with padding.
+        step_flops: Of one optimizer step, with the padding that is computed.
         answer_flops: Of one answer, short and long.
     """
 
@@ -75,10 +76,13 @@ def work_of(run: RunConfig, *, recompute: bool = False) -> Work:
     """
     shape, lengths = shape_of(run.base), lengths_of(run)
     rows = rows_per_step(run, lengths)
+    # Of a wide causal model only attention sees padding (``packing``), which is left out here.
+    is_packed = run.method != "dllm" and shape.width >= NARROWEST
+    length = lengths.sequence(run.method, lengths.mean if is_packed else lengths.batch_longest)
     step = training_flops(
         shape,
         rows=rows,
-        length=padded(lengths.sequence(run.method, lengths.batch_longest)),
+        length=length if is_packed else padded(length),
         outputs=rows * outputs_per_text(run, lengths.mean, ratio=sum(run.mask_ratio) / 2),
         recompute=recompute,
     )
