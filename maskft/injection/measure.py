@@ -21,9 +21,9 @@ from ..data.synthetic.tokenizer import build_tokenizer
 from ..losses import autoregressive_loss
 from ..models import ASSETS
 from ..prompts import Prompts
+from ..reading import read_text
 from ..runs import RunConfig
 from ..step import SupervisedLogits, supervised_positions
-from .passages import read_text
 from .questions import Question, read_questions
 from .teach import autocast
 
