@@ -28,7 +28,7 @@ from .planning.hardware import GPUS, MEMORY_SHARE
 from .planning.memory import GIB
 from .planning.shapes import SHAPES, Shape, n_parameters, training_flops
 from .provenance import current_commit
-from .runs import write_atomically
+from .runs import cut_paths, write_atomically
 from .samplers import generate_ar, generate_diffusion
 from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard
 from .step import SupervisedLogits, recompute_activations
@@ -99,7 +99,7 @@ def bench(
         "training": training,
         "hardware": _hardware(device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": version("transformers")},
-        "command": shlex.join(["maskft", *sys.argv[1:]]),
+        "command": cut_paths(shlex.join(["maskft", *sys.argv[1:]])),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": current_commit(),
     }  # fmt: skip

@@ -58,10 +58,10 @@ def check_study(configs: Sequence[RunConfig], store: Path) -> None:
         problems += found if isinstance(found, list) else []
         if isinstance(found, Shape):
             shapes[base] = found
-    for dataset, source, world, fingerprint in {
-        (c.dataset, c.source, c.world_seed, c.data_fingerprint): None for c in configs
+    for dataset, source, world, fingerprint, stride in {
+        (c.dataset, c.source, c.world_seed, c.data_fingerprint, c.question_stride): None for c in configs
     }:
-        problems += _look_at_data(dataset, source, world, fingerprint)
+        problems += _look_at_data(dataset, source, world, fingerprint, stride)
     problems += _look_at_disk(configs, shapes, store)
     _raise(problems)
 
@@ -101,13 +101,14 @@ def _missing_files(folder: Path) -> list[str]:
     return sorted(name for name in names if not (folder / name).is_file())
 
 
-def _look_at_data(dataset: str, source: str, world_seed: int, fingerprint: str) -> list[str]:
+def _look_at_data(dataset: str, source: str, world_seed: int, fingerprint: str, stride: int) -> list[str]:
     try:
-        found = load_corpus(dataset, source=source, world_seed=world_seed).fingerprint
+        corpus = load_corpus(dataset, source=source, world_seed=world_seed)
+        corpus.asked_questions(stride)
     except (OSError, ValueError) as error:
         return [f"{dataset} ({source}): {error}"]
-    if found != fingerprint:
-        return [f"{dataset} ({source}) has fingerprint {found}, the runs were asked for with {fingerprint}; ask again"]
+    if corpus.fingerprint != fingerprint:
+        return [f"{dataset} ({source}) has fingerprint {corpus.fingerprint}, the runs were asked for with {fingerprint}; ask again"]
     return []
 
 

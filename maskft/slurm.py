@@ -40,6 +40,7 @@ from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
 QUEUED, RUNNING, FAILED, CANCELLED = "queued", "running", "failed", "cancelled"
 JOB_NAME = "maskft"
 SETTINGS_FILE = "MASKFT_SLURM"  # the environment variable that names a YAML file of settings
+SUBMITIT_LOGGING = "SUBMITIT_LOG_LEVEL"  # the environment variable that submitit's import reads
 LOOK_S = 10.0  # how often Slurm is asked while we wait: it serves everybody
 N_ARRAY = 500  # jobs of one array; Slurm's usual limit is 1001
 SETTINGS = {
@@ -179,10 +180,18 @@ def _known_settings() -> list[str]:
 
 
 def _submitit() -> Any:
+    # At its import submitit configures logging for the whole process, which closes the handlers of everybody else and their
+    # streams (absl's has the sys.stderr of its time), unless it is told not to. A job's own process still configures it.
+    given = os.environ.get(SUBMITIT_LOGGING)
+    os.environ[SUBMITIT_LOGGING] = "NOCONFIG"
     try:
         import submitit
     except ModuleNotFoundError:
         raise ModuleNotFoundError("the Slurm executor needs submitit: pip install 'maskft[slurm]'") from None
+    finally:
+        del os.environ[SUBMITIT_LOGGING]
+        if given is not None:
+            os.environ[SUBMITIT_LOGGING] = given
     return submitit
 
 

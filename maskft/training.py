@@ -59,7 +59,7 @@ def check_inputs(config: RunConfig) -> Corpus:
     """The run's corpus, after everything that could make the run another one than its name says was compared.
 
     Raises:
-        ValueError: If the data or the base are not those of the configuration.
+        ValueError: If the data or the base are not those of the configuration, or its stride leaves out a category.
     """
     corpus = load_corpus(config.dataset, source=config.source, world_seed=config.world_seed)
     if corpus.fingerprint != config.data_fingerprint:
@@ -67,6 +67,7 @@ def check_inputs(config: RunConfig) -> Corpus:
             f"data fingerprint of {config.dataset} is {corpus.fingerprint}, the run was asked for with "
             f"{config.data_fingerprint}; ask again with the data that is here"
         )
+    corpus.asked_questions(config.question_stride)  # raises where a score would be lacking
     # A repository of the hub is pinned by its commit, which is asked for when it is loaded.
     if isinstance(base_folder(config.base), Path) and (found := revision_of(config.base)) != config.base_revision:
         raise ValueError(
@@ -125,7 +126,7 @@ def train(
         The run's record (``runs.RECORD_FIELDS``).
 
     Raises:
-        ValueError: If data or base are not those of the configuration.
+        ValueError: As ``check_inputs``.
         FloatingPointError: If the loss is not finite.
         RuntimeError: If FSDP2 was asked for and is not in force.
         Interrupted: On SIGTERM, once a checkpoint is written.
@@ -138,7 +139,7 @@ def train(
     if execution.activation_checkpointing:
         recompute_activations(model)
     texts = [prompts.encode(text) for text in corpus.training_texts(config.paraphrases)["text"]]
-    questions = corpus.questions.to_list()[:: config.question_stride]
+    questions = corpus.asked_questions(config.question_stride)
     collate, n_ranks, rank = make_collator(config, prompts), accelerator.num_processes, accelerator.process_index
     n_parts = execution.micro_batches(config.train_batch_size, n_ranks)
     if accelerator.device.type == "cuda":

@@ -189,6 +189,6 @@ def test_the_command_reads_folders_and_lines(texts, questions, tmp_path, capsys)
     assert load_base(str(tmp_path / "made"), method="dllm") and module.HELD_OUT_RATIOS == (0.15, 0.5, 0.85)
     (tmp_path / "q.jsonl").write_text('{"question": "Who?"}\n')
     assert main(["adapt", "tiny-ar", "--to", "dllm", *short, *where, "--output", str(tmp_path / "b")]) == 1
-    assert "line 1 has no question with its answer" in capsys.readouterr().err
+    assert "q.jsonl, line 1: answer is None; expected a text" in capsys.readouterr().err
     assert main(["adapt", "tiny-ar", "--to", "dllm", *short, "--text", str(tmp_path / "nowhere")]) == 1
     assert "sotu, moby-dick, wordnet" in capsys.readouterr().err

@@ -9,12 +9,15 @@ from maskft.bench_gpu import PAPER_SHAPES, choose_precision
 from maskft.cli import main
 
 
-def test_the_command_writes_a_record_a_shape(tmp_path, capsys):
+def test_the_command_writes_a_record_a_shape(tmp_path, capsys, monkeypatch):
     sizes = ["--rows", "2", "--length", "16", "--steps", "1", "--questions", "2", "--new-tokens", "4"]
-    assert main(["bench", "gpu", "--small", "--output", str(tmp_path), *sizes]) == 0
-    records = {name: json.loads((tmp_path / f"gpu_{name}.json").read_text()) for name in ("llama", "llada")}
+    output = tmp_path / "of mine"
+    monkeypatch.setattr("sys.argv", ["/usr/bin/maskft", "bench", "gpu", "--small", "--output", str(output), *sizes])
+    assert main() == 0
+    records = {name: json.loads((output / f"gpu_{name}.json").read_text()) for name in ("llama", "llada")}
     for name, record in records.items():
         plain, recomputed = record["training"]["without_checkpointing"], record["training"]["with_checkpointing"]
+        assert record["command"] == f"maskft bench gpu --small --output 'of mine' {' '.join(sizes)}"
         assert plain["loss"] == recomputed["loss"] > 0
         assert plain["tokens_per_s"] == pytest.approx(2 * 16 / plain["step_s"])
         assert plain["sharding"]["param_dtype"] == "bfloat16" and plain["sharding"]["master_dtype"] == "float32"

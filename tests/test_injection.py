@@ -3,10 +3,12 @@
 import errno
 import json
 import math
+import resource
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -163,6 +165,36 @@ def test_what_a_tiny_model_must_not_forget_is_of_its_own_world_and_a_real_one_s_
 
 
 # --- the whole command
+
+
+@pytest.mark.parametrize(
+    ("status", "platform", "gib"),
+    [
+        ("VmPeak:\t9437184 kB\nVmHWM:\t 3145728 kB\nVmRSS:\t1048576 kB\n", "linux", 3.0),
+        ("VmPeak:\t9437184 kB\n", "linux", 7.0),  # a sandbox whose kernel tells no mark
+        (None, "linux", 7.0),
+        (None, "darwin", 7 / 1024),
+    ],
+    ids=["marked", "unmarked", "no_proc", "macos"],
+)
+def test_peak_memory_is_the_kernels_mark_of_this_process_where_there_is_one(tmp_path, monkeypatch, status, platform, gib):
+    """getrusage's peak, which begins with the parent's, is KiB on Linux and bytes on macOS."""
+    if status is not None:
+        (tmp_path / "status").write_text(status)
+    monkeypatch.setattr(measure, "PROCESS_STATUS", tmp_path / "status")
+    monkeypatch.setattr(measure.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=7 * 2**20))
+    monkeypatch.setattr(measure.sys, "platform", platform)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert measure.peak_memory_gib() == gib
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="no /proc")
+def test_peak_memory_is_at_least_what_the_process_holds_now_and_nothing_of_its_parent(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    held = pages * resource.getpagesize() / 2**30
+    monkeypatch.setattr(measure.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=2**40))
+    assert held * 0.99 < measure.peak_memory_gib() < 1024
 
 
 def test_the_result_chats_by_transformers_alone_and_the_report_says_what_was_measured(material, tmp_path):

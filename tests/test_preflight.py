@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from maskft import preflight, study
+from maskft.data import load_corpus
 from maskft.exhibits import make_run
 from maskft.planning.memory import GIB
 from maskft.planning.shapes import SHAPES
@@ -161,3 +162,14 @@ def test_a_gpu_is_asked_for_bfloat16_and_memory(config, monkeypatch):
         check_device(device, mixed, shards=4, **options)
     check_device(device, config, shards=4, **options)  # float32
     check_device(torch.device("cpu"), mixed, shards=1, **options)
+
+
+@pytest.mark.parametrize("stride", [8, 159, 1000])
+def test_a_stride_that_never_asks_a_category_is_told_with_the_largest_that_does(config, tmp_path, stride):
+    """NameDescription's 480 questions lie in turns of eight, so that a stride of 8 asks one category alone."""
+    reported = told([replace(config, question_stride=stride)], tmp_path)
+    categories = load_corpus("name_description", source="synthetic").questions["category"][:]
+    strides = [n for n in range(1, stride + 1) if {c for i, c in enumerate(categories) if i % n == 0} == set(categories)]
+    assert strides[-1] < stride and f"question_stride={stride} asks none of the" in reported
+    assert reported.endswith(f"the largest below it that asks every category is {strides[-1]}")
+    check_study([replace(config, question_stride=strides[-1])], tmp_path)

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -307,3 +308,25 @@ def test_two_users_who_submit_at_once_and_a_third_who_trains_here_share_the_runs
         ensure(configs, store, scale_launcher=PLAIN, module="fake_training", workers=1, progress=False)
     wait_for(configs, store, progress=False, look_s=0.2)
     assert sorted(work_done(store)) == ["0 0", "1 0", "2 0", "3 0"]
+
+
+@pytest.mark.parametrize("level", [None, "DEBUG"])
+def test_submitit_is_imported_without_closing_the_handlers_of_others(level):
+    """In a process of its own, since submitit is imported once. What a job's process reads of the level stays as it was."""
+    script = """
+import logging, os, sys
+from maskft.slurm import read_settings
+
+class Closable(logging.StreamHandler):
+    was_closed = False
+
+    def close(self):
+        self.was_closed = True
+
+handler = Closable()
+read_settings(["partition=gpu"])
+print("submitit" in sys.modules, handler.was_closed, os.environ.get("SUBMITIT_LOG_LEVEL"))
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "SUBMITIT_LOG_LEVEL"} | ({"SUBMITIT_LOG_LEVEL": level} if level else {})
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", str(level)]

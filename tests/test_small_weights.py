@@ -3,10 +3,12 @@
 import hashlib
 import importlib.metadata
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import decoders, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from maskft import small_weights
@@ -23,7 +25,7 @@ def made_file(path: Path) -> None:
     """A Llama of one layer with a byte-level tokenizer that has merges of digits, in GGUF."""
     from tokenizers.pre_tokenizers import ByteLevel
 
-    tokens = SPECIAL + sorted(ByteLevel.alphabet()) + ["12"]
+    tokens = SPECIAL + sorted(ByteLevel.alphabet()) + ["12", "qu"]
     torch.manual_seed(0)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(LAYERS)
@@ -38,7 +40,7 @@ def made_file(path: Path) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
     writer.add_token_types([3] * len(SPECIAL) + [1] * (len(tokens) - len(SPECIAL)))
-    writer.add_token_merges(["1 2"])
+    writer.add_token_merges(["1 2", "q u"])  # of one, transformers 5.17 makes none
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(2)
@@ -77,11 +79,12 @@ def package(tmp_path, monkeypatch):
 
 
 def convert(monkeypatch) -> Path:
-    """Learn the hash of the made weights from the refusal, then convert."""
-    with pytest.raises(ValueError, match="converted weights have sha256") as refused:
-        small_base_folder()
-    assert not (model_folder(BASE) / "source.json").exists()
-    monkeypatch.setattr(small_weights, "WEIGHTS_SHA256", str(refused.value).split()[5].rstrip(","))
+    """Learn the hashes of the made weights and tokenizer from the refusals, then convert."""
+    for name, what in (("WEIGHTS_SHA256", "weights have"), ("TOKENIZER_SHA256", "tokenizer has")):
+        with pytest.raises(ValueError, match=f"converted {what} sha256 .* install transformers==") as refused:
+            small_base_folder()
+        assert not list(model_folder(BASE).parent.glob("**/*.json"))
+        monkeypatch.setattr(small_weights, name, str(refused.value).split()[5].rstrip(","))
     return small_base_folder()
 
 
@@ -104,6 +107,43 @@ def test_each_digit_is_a_token_although_a_merge_joins_two(package, monkeypatch):
     assert len(bare.encode("12", add_special_tokens=False)) == 1
     mended = AutoTokenizer.from_pretrained(convert(monkeypatch))
     assert len(mended.encode("12", add_special_tokens=False)) == 2
+
+
+def as_transformers_5_17_has_it(tokenizer):
+    """What that version makes of the file: a turn's end is its begin, nothing pads, and the parts are those of a Llama 2."""
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([normalizers.Replace("\u2581", " ")])
+    backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("\u2581", " "), decoders.ByteLevel()])
+    backend.model.unk_token, backend.model.fuse_unk, backend.model.byte_fallback = "<|endoftext|>", True, True
+    tokenizer.eos_token, tokenizer.pad_token = "<|im_start|>", None
+    return tokenizer
+
+
+def test_the_tokenizer_is_the_same_whatever_transformers_adds_to_it(package, monkeypatch):
+    folder = convert(monkeypatch)
+    files = {path.name: path.read_bytes() for path in folder.glob("*token*")}
+    shutil.rmtree(folder)
+    read = AutoTokenizer.from_pretrained
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *args, **options: as_transformers_5_17_has_it(read(*args, **options)))
+    assert {path.name: path.read_bytes() for path in small_base_folder().glob("*token*")} == files and len(files) == 2
+
+
+def test_a_tokenizer_that_is_not_the_known_one_leaves_nothing_in_the_cache(package, monkeypatch):
+    shutil.rmtree(convert(monkeypatch))
+    mend = small_weights.mend_tokenizer
+    spoils = [
+        lambda t: setattr(t, "eos_token", "<|im_start|>"),
+        lambda t: setattr(t, "chat_template", t.chat_template + " "),
+        lambda t: setattr(t.backend_tokenizer, "pre_tokenizer", pre_tokenizers.ByteLevel(add_prefix_space=False)),  # digits together
+        lambda t: setattr(t.backend_tokenizer, "pre_tokenizer", pre_tokenizers.ByteLevel(add_prefix_space=True)),
+        lambda t: setattr(t.backend_tokenizer, "decoder", decoders.Fuse()),
+        lambda t: setattr(t.backend_tokenizer, "normalizer", normalizers.Strip()),
+    ]
+    for spoil in spoils:
+        monkeypatch.setattr(small_weights, "mend_tokenizer", lambda bare: (mended := mend(bare), spoil(mended))[0])  # noqa: B023
+        with pytest.raises(ValueError, match=r"converted tokenizer has sha256 \w{64}, expected .* install transformers==5.23.0"):
+            small_base_folder()
+        assert not model_folder(BASE).exists() and not list(model_folder(BASE).parent.glob(".*"))
 
 
 def test_a_conversion_that_was_cut_short_is_made_again(package, monkeypatch):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from maskft import texts
+from maskft.injection import questions
 from maskft.texts import PACKAGES, package_files, read_questions, read_texts, wordnet_glosses
 
 # The form of a WordNet data file; the entries are made up.
@@ -80,12 +81,35 @@ def test_wordnet_is_asked_both_ways(tmp_path, monkeypatch, cache):
     ]
 
 
-@pytest.mark.parametrize("bad", ["{", "[]", '{"question": "Who?"}', '{"question": "Who?", "answer": " "}', '{"question": 3, "answer": "a"}'])
-def test_a_line_without_both_is_named(tmp_path, bad):
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"question": "Who?"}', ": answer is None"),
+        ('{"question": "Who?", "answer": " "}', ": the answer is empty"),
+        ('{"question": 3, "answer": "a"}', ": question is 3"),
+    ],
+)
+def test_a_line_without_both_is_named(tmp_path, bad, expected):
     path = tmp_path / "q.jsonl"
     path.write_text(json.dumps({"question": "Who?", "answer": "Ada."}) + "\n" + bad)
-    with pytest.raises(ValueError, match=r"q.jsonl, line 2 has no question with its answer"):
+    with pytest.raises(ValueError, match=f"q.jsonl, line 2{expected}" if expected[0] == ":" else f"q.jsonl, line 2 {expected}"):
         read_questions(str(path))
+
+
+def test_questions_of_a_file_are_read_as_inject_reads_them(tmp_path):
+    """Line ends of any system, empty lines, a byte order mark; an answer without a word to score only trains."""
+    path = tmp_path / "q.jsonl"
+    path.write_text('\ufeff{"question": " Who?\u2028", "answer": "Ada ", "other": 1}\r\n\r{"question": "Why?", "answer": "The."}\n', "utf-8", newline="")
+    assert read_questions(str(path)) == [("Who?", "Ada"), ("Why?", "The.")]
+    with pytest.raises(ValueError, match="line 3: the answer 'The.' has no word to score"):
+        questions.read_questions(path)
+    for empty, expected in ((tmp_path / "none.jsonl", "there is no file"), (tmp_path / "empty.jsonl", "holds no question")):
+        (tmp_path / "empty.jsonl").write_text("\n")
+        for read in (read_questions, questions.read_questions):
+            with pytest.raises(ValueError, match=expected):
+                read(str(empty))
 
 
 def test_a_deb_is_opened_through_its_tar_archive(tmp_path, monkeypatch, cache):

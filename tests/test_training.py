@@ -78,6 +78,13 @@ def test_a_base_that_changed_since_the_run_was_named_is_refused(tmp_path, make_c
     assert code == 1 and "has revision" in store.failure_path(config).read_text()
 
 
+def test_a_stride_that_never_asks_a_category_is_refused_before_weights_are_loaded(tmp_path, make_config, monkeypatch):
+    monkeypatch.setattr("maskft.training.load_base", lambda *arguments, **options: pytest.fail("loaded"))
+    config = make_config(question_stride=480)
+    code, store = run(tmp_path, config)
+    assert code == 1 and "question_stride=480 asks none of the" in store.failure_path(config).read_text()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, make_config):
     config = make_config(learning_rate=1e30, eval_steps=(0, 5), warmup_ratio=0.0)
     code, store = run(tmp_path, config)

@@ -105,6 +105,21 @@ class Corpus:
         """The values of ``paraphrases`` this corpus can be trained with, ``"none"`` first."""
         return ("none", *(kind for kind in PARAPHRASES[1:] if self.documents[0][kind]))
 
+    def asked_questions(self, stride: int) -> list[dict]:
+        """The first of every ``stride`` questions, as rows.
+
+        Raises:
+            ValueError: If a category has none of them, so that a score would be lacking.
+        """
+        categories = self.questions["category"][:]
+        if missed := sorted(set(categories) - set(categories[::stride])):
+            works = next(n for n in range(min(stride, len(categories)), 0, -1) if set(categories[::n]) == set(categories))
+            raise ValueError(
+                f"question_stride={stride} asks none of the {', '.join(missed)} questions among the {len(categories)} of "
+                f"{self.name}; the largest below it that asks every category is {works}"
+            )
+        return self.questions.select(range(0, len(categories), stride)).to_list()
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits that change with any change of the content: sha256 over canonical JSON."""

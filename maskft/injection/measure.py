@@ -21,12 +21,13 @@ from ..data.synthetic.tokenizer import build_tokenizer
 from ..losses import autoregressive_loss
 from ..models import ASSETS
 from ..prompts import Prompts
+from ..reading import read_text
 from ..runs import RunConfig
 from ..step import SupervisedLogits, supervised_positions
-from .passages import read_text
 from .questions import Question, read_questions
 from .teach import autocast
 
+PROCESS_STATUS = Path("/proc/self/status")
 WINDOW = 256  # tokens of general text that are read together
 N_TINY_TEXTS, N_TINY_QUESTIONS = 100, 40
 
@@ -100,5 +101,9 @@ def peak_memory_gib() -> float:
     """The most memory this process has held: of the GPU where there is one, else of the machine."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
+    # The kernel's mark is the process's own. That of getrusage, which other systems have alone, begins with its parent's.
+    lines = PROCESS_STATUS.read_text().splitlines() if PROCESS_STATUS.is_file() else []
+    if marks := [line for line in lines if line.startswith("VmHWM:")]:
+        return int(marks[0].split()[1]) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -4,7 +4,6 @@ A document is a ``.txt`` or ``.md`` file, a row of a ``.jsonl`` file, or a row o
 sentencex, Markdown is read by markdown-it. Knows nothing of models: tokens are counted by the function it is given.
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from mdit_py_plugins.front_matter import front_matter_plugin
 from sentencex import segment
+
+from ..reading import read_rows, read_text
 
 SUFFIXES = (".txt", ".md", ".jsonl")
 NOT_PROSE = ("fence", "code_block", "html_block")
@@ -131,44 +132,6 @@ def _read_files(files: Sequence[Path], folder: Path, text_column: str) -> Readin
         shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         notes.append(f"not read, because only {', '.join(SUFFIXES)} are: {shown}")
     return Reading(documents, notes)
-
-
-def read_text(file: Path) -> str:
-    """A file as UTF-8.
-
-    Raises:
-        ValueError: If it is binary or in another encoding.
-    """
-    content = file.read_bytes()
-    if b"\0" in content:
-        raise ValueError(f"{file} is no text: byte {content.index(0)} is 0; remove it, or save it as UTF-8 text")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{file} is not UTF-8 (byte {error.start} is 0x{content[error.start]:02x}); "
-            f"convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 {file.name}"
-        ) from None
-
-
-def read_rows(file: Path) -> list[tuple[int, dict]]:
-    """The objects of a JSON-lines file with their line numbers; empty lines are skipped.
-
-    Raises:
-        ValueError: If the file is not UTF-8 or a line is not a JSON object.
-    """
-    rows = []
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{file}, line {number} is not JSON ({error}); one object a line is expected") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{file}, line {number} is not a JSON object but {line.strip()[:40]!r}")
-        rows.append((number, row))
-    return rows
 
 
 def _row_document(row: dict, where: str, text_column: str) -> Document:

@@ -14,7 +14,8 @@ import torch
 
 from ..masking import generator_for
 from ..metrics import RELEASE_TOKENIZER
-from .passages import Document, read_rows
+from ..reading import read_question_rows
+from .passages import Document
 
 DIRECTIONS = ("forward", "backward", "unknown")
 FEWEST_HELD_BACK = 4  # fewer cannot tell one checkpoint from another
@@ -59,22 +60,13 @@ def read_questions(file: str | Path) -> list[Question]:
     Raises:
         ValueError: If the file is missing, is not UTF-8 JSON lines, or a line is not a question. The message names the line.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise ValueError(f"there is no file {file}; expected JSON lines like {{\"question\": \"Who …?\", \"answer\": \"…\"}}")
     questions = []
-    for number, row in read_rows(path):
-        where = f"{path}, line {number}"
-        for name in ("question", "answer"):
-            if not isinstance(row.get(name), str):
-                raise ValueError(f"{where}: {name} is {row.get(name)!r}; expected a text")
+    for where, row in read_question_rows(file):
         document_id = "" if row.get("document_id") is None else str(row["document_id"])
         try:
-            questions.append(Question(row["question"].strip(), row["answer"].strip(), str(row.get("direction") or "unknown"), document_id))
+            questions.append(Question(row["question"], row["answer"], str(row.get("direction") or "unknown"), document_id))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-    if not questions:
-        raise ValueError(f"{path} holds no question; expected JSON lines with question and answer")
     return questions
 
 

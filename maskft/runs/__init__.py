@@ -38,6 +38,7 @@ from maskft.runs.files import (
 from maskft.runs.records import (
     CONFIG_COLUMNS,
     best_step,
+    cut_paths,
     find_store,
     pack_records,
     read_generations,
@@ -63,6 +64,7 @@ __all__ = [
     "RunStore",
     "Store",
     "best_step",
+    "cut_paths",
     "find_store",
     "pack_records",
     "read_generations",

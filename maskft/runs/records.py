@@ -1,6 +1,7 @@
 """Many runs at once: as one long table, and packed as records that can be committed."""
 
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -94,6 +95,16 @@ def steps_to_pack(config: RunConfig, metrics: Iterable[Mapping[str, Any]]) -> se
     return steps_to_keep(config, metrics) if config.seed == 0 else {best_step(config, metrics)}
 
 
+def cut_paths(command: str) -> str:
+    """A command whose absolute paths are cut to their last part: the rest says nothing on another machine.
+
+    Example:
+        >>> cut_paths("maskft bench gpu --output '/home/me/my runs/gpu' --config=/etc/a.yaml --shapes llama tests/a.py")
+        'maskft bench gpu --output gpu --config=a.yaml --shapes llama tests/a.py'
+    """
+    return shlex.join(re.sub(r"^(-[^/]*=)?/.*/(?=[^/])", lambda start: start[1] or "", word) for word in shlex.split(command))
+
+
 def pack_records(
     configs: Iterable[RunConfig],
     stores: Sequence[Store],
@@ -104,7 +115,7 @@ def pack_records(
 ) -> list[Path]:
     """Write finished runs as small records that can be committed, one file a run (format: package docstring).
 
-    Absolute paths in the recorded command are cut to their last part: they say nothing on another machine.
+    Absolute paths in the recorded command are cut to their last part (`cut_paths`).
 
     Args:
         configs: the runs.
@@ -134,7 +145,7 @@ def pack_records(
                 kept.append({k: v for k, v in row.items() if k not in dropped})
         record = {**store.record(config), "kind": "run", "n_metrics": len(metrics), "n_generations": len(kept)}
         record.pop("files", None)  # sizes and hashes of files that are not committed
-        record["command"] = re.sub(r"(^|[\s='\"])/\S*/(?=\S)", r"\1", str(record["command"]))
+        record["command"] = cut_paths(str(record["command"]))
         lines = [record, *({"kind": "metric", **m} for m in metrics), *({"kind": "generation", **g} for g in kept)]
         lines[0]["sha256"] = sha256_of(to_lines(lines))
         path = Path(target) / f"{config.run_id}.jsonl"
