@@ -24,8 +24,8 @@ AT_ONCE = 2**22
 WIDTHS = 8
 
 
-def chunk_size(n: int, width: int, vocabulary: int) -> int:
-    """Positions of which logits exist at once, of ``n``."""
+def chunk_size(n: float | int, width: int, vocabulary: int) -> float | int:
+    """Positions of which logits exist at once, of ``n``; a plan's may be a mean."""
     return n if n * vocabulary <= LARGEST_WHOLE else min(n, max(1, AT_ONCE // vocabulary, width // WIDTHS))
 
 
