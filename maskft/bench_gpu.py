@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -154,7 +155,7 @@ def _train(name, shape, device, precision, checkpointing, rows, length, steps) -
     for _ in range(steps + 2):
         _wait(device)
         start = time.perf_counter()
-        loss = autoregressive_loss(wrapped(ids, torch.ones_like(ids), row, column), labels, n_targets=len(labels))
+        loss = wrapped(ids, torch.ones_like(ids), row, column, partial(autoregressive_loss, n_targets=len(labels)), labels)
         loss.backward()
         in_force = in_force or policy.after_backward()
         torch.nn.utils.clip_grad_norm_(wrapped.parameters(), 1.0)

@@ -5,11 +5,13 @@ on a reader's documents.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from .chunked_loss import loss_of
 from .collators import ARCollator, DiffusionCollator, MaskedARCollator
 from .losses import IGNORED, autoregressive_loss, masked_diffusion_loss
 from .masking import generator_for
@@ -34,13 +36,18 @@ class SupervisedLogits(nn.Module):
         if packed:
             model.set_attn_implementation(ATTENTION)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Logits at ``(rows, columns)``."""
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, rows: Tensor, columns: Tensor,
+        loss: Callable[..., Tensor] | None = None, *targets: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Logits at ``(rows, columns)``, or ``loss(logits, *targets)``: of many logits not all exist then (``chunked_loss``)."""
         if self.packed:
             states, places = packed_states(self.model, input_ids, attention_mask)
-            return self.model.lm_head(states[places[rows, columns]])
-        hidden = self.model.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-        return self.model.lm_head(hidden[rows, columns])
+            states = states[places[rows, columns]]
+        else:
+            states = self.model.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+            states = states[rows, columns]
+        return self.model.lm_head(states) if loss is None else loss_of(self.model.lm_head, states, loss, *targets)
 
 
 def make_collator(config: RunConfig, prompts: Prompts):
@@ -82,13 +89,15 @@ def supervised_positions(batch: dict[str, Tensor], method: str) -> tuple[Tensor,
 def batch_loss(model: nn.Module, batch: dict[str, Tensor], config: RunConfig, counts: dict[str, int]) -> Tensor:
     """This share's part of the batch's loss (``losses``)."""
     rows, columns, labels = supervised_positions(batch, config.method)
-    logits = model(batch["input_ids"], batch["attention_mask"], rows, columns)
+    inputs = batch["input_ids"], batch["attention_mask"], rows, columns
     if config.method != "dllm":
-        return autoregressive_loss(logits, labels, n_targets=max(1, counts["n_targets"]))
-    return masked_diffusion_loss(
-        logits, labels, rows, batch["mask_ratio"], batch["n_maskable"],
+        return model(*inputs, partial(autoregressive_loss, n_targets=max(1, counts["n_targets"])), labels)
+    # Ratios go in by the loss: FSDP2 would round them as inputs of the model.
+    loss = partial(
+        masked_diffusion_loss, mask_ratio=batch["mask_ratio"], n_maskable=batch["n_maskable"],
         n_samples=counts["n_samples"], n_tokens=counts["n_tokens"], normaliser=config.loss_normaliser,
     )  # fmt: skip
+    return model(*inputs, loss, labels, rows)
 
 
 def count_batch(batch: dict[str, Tensor], config: RunConfig) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """What two processes check of ``maskft.sharding``; started by ``test_sharding.py``, ends with an error if it is not so."""
 
 import weakref
+from functools import partial
 
 import torch
 from accelerate import PartialState
@@ -8,15 +9,18 @@ from torch import distributed
 from torch.distributed.tensor import DTensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from maskft import chunked_loss
+from maskft.losses import autoregressive_loss, masked_diffusion_loss
 from maskft.samplers import generate_diffusion
 from maskft.sharding import PolicyCheck, empty_copy, gather_replica, round_weights, shard
 from maskft.step import SupervisedLogits
 
 
-def make() -> LlamaForCausalLM:
+def make(tied: bool = False) -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, initializer_range=0.3
+        vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, initializer_range=0.3,
+        tie_word_embeddings=tied,
     )  # fmt: skip
     config.is_causal = config.use_cache = False
     return LlamaForCausalLM(config)
@@ -87,7 +91,47 @@ def check() -> None:
         assert "FSDP2 is not in force as asked for" in str(error) and "MixedPrecisionPolicy" in str(error)
     else:
         raise AssertionError("a wrong policy passed")
+    for tied in (False, True):
+        for precision in ("float32", "bf16_mixed"):
+            check_chunks(state, tied, precision)
     distributed.destroy_process_group()
+
+
+def check_chunks(state: PartialState, tied: bool, precision: str) -> None:
+    """The loss in chunks of two positions, inside of the root's forward pass: gradients of two backward passes are those of the
+    whole loss without FSDP2, averaged over the ranks, of which the second has one position more, and is weighed twice."""
+    ids = torch.arange(5, 45).view(2, 20)
+    rows, columns, labels = torch.tensor([0, 1, 1, 0, 1, 1]), torch.tensor([3, 4, 5, 9, 9, 8]), torch.arange(7, 13)
+    ratios = {"mask_ratio": torch.tensor([0.301, 0.7003]), "n_maskable": torch.tensor([9, 8])}
+    losses = (partial(autoregressive_loss, n_targets=6), lambda *targets: targets[:1]), (
+        partial(masked_diffusion_loss, **ratios, n_samples=2, n_tokens=40), lambda *targets: targets
+    )  # fmt: skip
+    whole, model = make(tied), make(tied)
+    if precision == "bf16_mixed":
+        round_weights(whole, torch.bfloat16)
+    wrapped = SupervisedLogits(model)
+    shard(wrapped, model.model.layers, precision, state.device)
+
+    def learn(module, rank) -> list[torch.Tensor]:
+        values, n = [], 5 + rank
+        for loss, chosen in losses:
+            value = module(ids, torch.ones_like(ids), rows[:n], columns[:n], loss, *chosen(labels[:n], rows[:n]))
+            (value * (rank + 1)).backward()
+            values.append(value.detach())
+        return values
+
+    expected = [learn(SupervisedLogits(whole), rank) for rank in range(2)]
+    plain = chunked_loss.LARGEST_WHOLE, chunked_loss.AT_ONCE, chunked_loss.WIDTHS
+    chunked_loss.LARGEST_WHOLE, chunked_loss.AT_ONCE, chunked_loss.WIDTHS = 0, 2 * 61, 16
+    model.lm_head.register_forward_hook(lambda *_: exit("the projection was computed whole"))
+    found = learn(wrapped, state.process_index)
+    chunked_loss.LARGEST_WHOLE, chunked_loss.AT_ONCE, chunked_loss.WIDTHS = plain
+    torch.testing.assert_close(found, expected[state.process_index], rtol=1e-5, atol=0)
+    # In bfloat16 both round each sum, in another order.
+    tolerance = 1e-6 if precision == "float32" else 0.02
+    for p, other in zip(model.parameters(), whole.parameters(), strict=True):
+        wanted = other.grad.float() / 2
+        torch.testing.assert_close(p.grad.full_tensor(), wanted, rtol=0, atol=tolerance * float(wanted.abs().max()))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,10 @@ import random
 import resource
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from ..collators import ARCollator
 from ..data.synthetic.pretraining import PretrainingMix, draw_example, draw_question, known_world, present
@@ -87,14 +86,10 @@ def perplexity(model, prompts: Prompts, texts: Sequence[str], config: RunConfig)
         batch = collate([{"text_ids": ids} for ids in rows[start : start + 16]])
         at, columns, labels = supervised_positions(batch, "ar")
         with autocast(model, config):
-            logits = wrapped(*(x.to(model.device) for x in (batch["input_ids"], batch["attention_mask"], at, columns)))
-        total += _nats(logits, labels.to(model.device))
+            inputs = (x.to(model.device) for x in (batch["input_ids"], batch["attention_mask"], at, columns))
+            total += float(wrapped(*inputs, partial(autoregressive_loss, n_targets=1), labels.to(model.device)))
         n_targets += len(labels)
     return math.exp(total / n_targets)
-
-
-def _nats(logits: Tensor, labels: Int[Tensor, " n"]) -> float:
-    return float(autoregressive_loss(logits, labels, n_targets=1))
 
 
 def peak_memory_gib() -> float:

@@ -11,6 +11,7 @@ activation checkpointing and without. Fragments, driver and communication librar
 
 from dataclasses import dataclass
 
+from maskft.chunked_loss import chunk_size
 from maskft.planning.shapes import Real, Shape, layer_weights, n_parameters, outer_weights
 
 GIB = 2**30
@@ -26,7 +27,8 @@ class Memory:
         optimizer: Its share of AdamW's two float32 moments.
         gathered: Whole bf16 copies of what is computed with, and gradients on their way into the reduction.
         activations: What the forward pass keeps for the backward pass.
-        logits: Of supervised positions, with their gradients.
+        logits: Of supervised positions, with their gradients; in chunks (``chunked_loss``) of one of them, and the gradient of the
+            projection that they add up to.
         total: At the moment when most is there: less than the sum.
     """
 
@@ -74,8 +76,12 @@ def activation_bytes(shape: Shape, *, rows: int, length: int, checkpointing: boo
 
 
 def logit_bytes(shape: Shape, outputs: Real) -> Real:
-    """Three float32 tables: log-probabilities, their gradient, and the gradient of the logits."""
-    return 3 * 4 * shape.vocabulary * outputs
+    """Three float32 tables: log-probabilities, their gradient, and the gradient of the logits.
+
+    Of a chunk where there are many (``chunked_loss``): then the projection's bf16 gradient is there with the first.
+    """
+    size = chunk_size(outputs, shape.width, shape.vocabulary)
+    return 3 * 4 * shape.vocabulary * size + (2 * shape.vocabulary * shape.width if size < outputs else 0)
 
 
 def cache_bytes(shape: Shape, *, rows: int, length: Real) -> Real:

@@ -100,8 +100,7 @@ def our_steps(
             tensors = part["input_ids"], part["attention_mask"], *supervised_positions(part, "masked_ar")
             *inputs, labels = (tensor.to(device) for tensor in tensors)
             with torch.autocast(device.type, torch.bfloat16) if autocast else nullcontext():
-                logits = wrapped(*inputs)
-            share = autoregressive_loss(logits, labels, n_targets=n_targets)
+                share = wrapped(*inputs, partial(autoregressive_loss, n_targets=n_targets), labels)
             share.backward()
             loss += share.detach()
         torch.nn.utils.clip_grad_norm_(wrapped.parameters(), 1.0)
