@@ -42,6 +42,7 @@ class Launcher:
         num_machines: machines of one run.
         runs_per_gpu: runs that share a GPU, where one alone does not fill it: a small model's step is mostly the host
             launching kernels, and each run has a core for that.
+        gib_per_run: memory that each of them needs; fewer share a GPU that has not so much.
         options: further options of the training module: how a run is computed, never what (`training.Execution`).
 
     Raises:
@@ -53,6 +54,7 @@ class Launcher:
     num_processes: int = 1
     num_machines: int = 1
     runs_per_gpu: int = 1
+    gib_per_run: float = 0.0
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -128,12 +130,19 @@ def available_gpus() -> list[str]:
     return [str(n) for n, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
 
 
+def smallest_gpu_gib() -> float:
+    """Memory of the smallest GPU of this machine, in GiB, without asking CUDA."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    return min(map(float, listed.split())) / 1024
+
+
 def side_by_side(launcher: Launcher, workers: int | None, n_runs: int) -> list[dict[str, str]]:
     """What each worker gets of this machine, as environment variables: its threads, or its GPUs.
 
     A run on two threads is less than twice as fast as on one, and its start does not get faster at all. So there are as many
     workers as cores while there are runs for them, and cores that are left over become threads. Of GPUs, each run gets as
-    many as it has processes, or `runs_per_gpu` of them share one, as far as there is a core for each.
+    many as it has processes, or `runs_per_gpu` of them share one, as far as there is a core and memory for each.
 
     Args:
         launcher: how a run is started.
@@ -148,8 +157,11 @@ def side_by_side(launcher: Launcher, workers: int | None, n_runs: int) -> list[d
     """
     gpus = available_gpus() if launcher.kind == "gpu" else []
     of_gpus = len(gpus) // launcher.num_processes
-    if launcher.runs_per_gpu > 1:
-        of_gpus *= min(launcher.runs_per_gpu, max(1, available_cores() // max(1, len(gpus))))
+    if launcher.runs_per_gpu > 1 and gpus:
+        by_cores, by_memory = available_cores() // len(gpus), launcher.runs_per_gpu
+        if launcher.gib_per_run:
+            by_memory = int(smallest_gpu_gib() // launcher.gib_per_run)
+        of_gpus *= max(1, min(launcher.runs_per_gpu, by_cores, by_memory))
     room = max(1, of_gpus if launcher.kind == "gpu" else available_cores())
     if workers is not None and (workers < 1 or (launcher.kind == "gpu" and workers > room)):
         raise ValueError(
