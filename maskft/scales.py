@@ -165,7 +165,7 @@ SMALL = Scale(
     method_settings={"dllm": {"sampler_steps": 64}},
     # A step of 135 million parameters is launched slower than a GPU of the data centre computes it. On an H200 twelve runs took
     # up to 120 GiB together, most of it for answering.
-    launcher=Launcher("gpu", runs_per_gpu=12, gib_per_run=10) if torch.cuda.is_available() else Launcher("cpu"),
+    launcher=Launcher("gpu", runs_per_gpu=12, gib_per_run=10.0) if torch.cuda.is_available() else Launcher("cpu"),
 )
 
 PAPER = Scale(
