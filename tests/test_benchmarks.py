@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from maskft.overview import PARTS
 
@@ -45,6 +46,7 @@ def benchmark(monkeypatch):
 
     yield load
     torch.set_num_threads(threads)
+    AcceleratorState._reset_state(reset_partial_state=True)  # a peer's precision would stay that of every later test
     for name in ("common", *SMALL):
         sys.modules.pop(name, None)
 
