@@ -163,7 +163,7 @@ SMALL = Scale(
     # Batches of 21: the Wiki articles at hand are 21, and at 20 every second batch would be a single one.
     settings={"precision": "bf16_mixed", "train_batch_size": 21, "max_new_tokens": 64, "eval_batch_size": 1000},
     method_settings={"dllm": {"sampler_steps": 64}},
-    # A step of 135 million parameters is launched slower than a GPU of the data centre computes it. On an H200 twelve runs took
+    # A step of 135 million parameters is launched slower than a GPU of the data centre computes it. On an H200 eleven runs took
     # up to 120 GiB together, most of it for answering.
     launcher=Launcher("gpu", runs_per_gpu=12, gib_per_run=10.0) if torch.cuda.is_available() else Launcher("cpu"),
 )
