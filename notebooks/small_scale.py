@@ -80,8 +80,8 @@ def best_checkpoints(runs):
     """Accuracy by category of each run that is finished, at its best checkpoint and before training."""
     runs = [run for run in dict.fromkeys(runs) if study.store.is_finished(run)]
     metrics = read_metrics([study.store], runs)
-    at = {run.run_id: best_step(run, study.store.metrics(run)) for run in runs}
-    metrics = metrics[(metrics.metric == "accuracy") & metrics.step.isin([0]) | (metrics.metric == "accuracy") & (metrics.step == metrics.run_id.map(at))]
+    best = {run.run_id: best_step(run, study.store.metrics(run)) for run in runs}
+    metrics = metrics[(metrics.metric == "accuracy") & ((metrics.step == 0) | (metrics.step == metrics.run_id.map(best)))]
     index = ["dataset", "method", "paraphrases", "learning_rate", "seed", "step"]
     return runs, metrics.pivot_table(index=index, columns="category", values="value").reset_index()
 
