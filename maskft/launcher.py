@@ -131,10 +131,12 @@ def available_gpus() -> list[str]:
 
 
 def smallest_gpu_gib() -> float:
-    """Memory of the smallest GPU of this machine, in GiB, without asking CUDA."""
+    """Memory of the smallest GPU of this machine, in GiB, without asking CUDA; 0 where nothing tells it."""
     query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout
-    return min(map(float, listed.split())) / 1024
+    with suppress(OSError, subprocess.CalledProcessError, ValueError):
+        listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+        return min(map(float, listed.splitlines())) / 1024
+    return 0.0
 
 
 def side_by_side(launcher: Launcher, workers: int | None, n_runs: int) -> list[dict[str, str]]:

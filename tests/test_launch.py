@@ -364,3 +364,16 @@ def test_an_impossible_number_of_workers_is_refused(store):
 
 def test_available_cores_do_not_exceed_the_affinity():
     assert 1 <= launch.available_cores() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(("says", "gib"), [("echo 81559; echo 24564", 24564 / 1024), ("echo '[N/A]'", 0.0), ("exit 9", 0.0), (None, 0.0)])
+def test_a_gpu_whose_memory_nothing_tells_is_not_shared(says, gib, tmp_path, monkeypatch):
+    """Where several runs might not fit, one takes the GPU."""
+    if says:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{says}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(launcher, "available_cores", lambda: 6)
+    assert launcher.smallest_gpu_gib() == gib
+    assert len(side_by_side(Launcher(kind="gpu", runs_per_gpu=5, gib_per_run=10.0), None, 9)) == max(1, int(gib // 10))
