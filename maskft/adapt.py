@@ -38,7 +38,7 @@ from .pretrain_tiny import BLOCK_LENGTH, Row, canvas_row
 from .prompts import Prompts
 from .runs import write_atomically
 from .samplers import generate_diffusion
-from .step import decay_groups
+from .step import RecordedGradients, SupervisedLogits, can_record_steps, decay_groups, supervised_positions
 
 HELD_OUT_RATIOS = (0.15, 0.5, 0.85)
 HELD_OUT_CHUNKS, HELD_OUT_QUESTIONS = 32, 16  # the first of each; never trained on
@@ -136,13 +136,20 @@ def rows_of(step: int, chunks: Sequence[list[int]], questions: Sequence[tuple[st
     return [canvas_row(*questions[i], prompts, plan.answer_length, rng) for i in chosen]
 
 
+def batch_of(rows: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:
+    """The rows as a collator gives them."""
+    return {
+        "input_ids": pad_right([ids for ids, _ in rows], pad, 8),
+        "attention_mask": pad_right([[1] * len(ids) for ids, _ in rows], 0, 8),
+        "labels": pad_right([labels for _, labels in rows], IGNORED, 8),
+    }
+
+
 def summed_loss(model: PreTrainedModel, rows: Sequence[Row], pad: int) -> tuple[torch.Tensor, int, int]:
     """Cross-entropy summed over masked tokens in nats, how many there are, and how many the model would fill rightly."""
-    device = next(model.parameters()).device
-    ids = pad_right([ids for ids, _ in rows], pad, 8).to(device)
-    attended = pad_right([[1] * len(ids) for ids, _ in rows], 0, 8).to(device)
-    labels = pad_right([labels for _, labels in rows], IGNORED, 8).to(device)
-    states = model.get_decoder()(input_ids=ids, attention_mask=attended, use_cache=False).last_hidden_state
+    inputs = {name: value.to(model.device) for name, value in batch_of(rows, pad).items()}
+    labels = inputs.pop("labels")
+    states = model.get_decoder()(**inputs, use_cache=False).last_hidden_state
     learned = labels != IGNORED
     logits, targets = model.get_output_embeddings()(states[learned]).float(), labels[learned]
     return cross_entropy(logits, targets, reduction="sum"), len(targets), int((logits.argmax(-1) == targets).sum())
@@ -293,7 +300,9 @@ def adapt(
             embedding[prompts.ids.mask] = embedding.mean(dim=0)
         partial.mkdir(parents=True, exist_ok=True)
         log.write_text("")
-    before, losses = state["seconds"], []
+    before, losses, recorded = state["seconds"], [], None
+    if can_record_steps(model):
+        recorded = RecordedGradients(SupervisedLogits(model), device, is_causal=False, autocast=plan.precision == "bf16_mixed")
 
     def report(step: int) -> None:
         row = {"step": step, "phase": "text" if step <= plan.n_text_steps else "questions", "loss": round(sum(losses) / len(losses), 4) if losses else None}
@@ -313,15 +322,21 @@ def adapt(
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * min(1.0, (step + 1) / WARMUP)
-        with autocast:
-            loss, count, _ = summed_loss(model, rows_of(step, chunks, fits, prompts, plan), prompts.ids.pad)
-        (loss / count).backward()
-        mean = loss.item() / count
+        rows = rows_of(step, chunks, fits, prompts, plan)
+        if recorded is None:
+            with autocast:
+                loss, count, _ = summed_loss(model, rows, prompts.ids.pad)
+            (loss / count).backward()
+            mean = loss.item() / count
+        else:
+            batch = batch_of(rows, prompts.ids.pad)
+            *places, labels = supervised_positions(batch, "dllm")
+            mean = float(recorded(batch, plan.batch_size, *places, labels, torch.full(labels.shape, 1 / max(1, len(labels)))))
         if not math.isfinite(mean):
             raise FloatingPointError(f"loss is {mean} at step {step + 1}; use a smaller learning rate than {plan.learning_rate}")
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=recorded is None)
         losses.append(mean)
         done = step + 1
         is_time_up = time.monotonic() - started > 60 * minutes

@@ -19,14 +19,17 @@ from torch.nn.functional import linear
 LARGEST_WHOLE = 2**24
 # Logits of a chunk: 16 MiB in float32.
 AT_ONCE = 2**22
+# The same of a GPU, whose memory is larger and which computes a chunk faster than it is launched.
+LARGEST_WHOLE_GPU, AT_ONCE_GPU = 2**26, 2**25
 # A chunk has at least an eighth as many positions as the model is wide: each reads the projection's weights and adds to their
 # gradient, and a GPU would wait for its memory.
 WIDTHS = 8
 
 
-def chunk_size(n: float | int, width: int, vocabulary: int) -> float | int:
+def chunk_size(n: float | int, width: int, vocabulary: int, *, on_gpu: bool = False) -> float | int:
     """Positions of which logits exist at once, of ``n``; a plan's may be a mean."""
-    return n if n * vocabulary <= LARGEST_WHOLE else min(n, max(1, AT_ONCE // vocabulary, width // WIDTHS))
+    largest, at_once = (LARGEST_WHOLE_GPU, AT_ONCE_GPU) if on_gpu else (LARGEST_WHOLE, AT_ONCE)
+    return n if n * vocabulary <= largest else min(n, max(1, at_once // vocabulary, width // WIDTHS))
 
 
 def loss_of(
@@ -42,7 +45,8 @@ def loss_of(
         loss: Adds over positions; of logits and ``targets``.
         *targets: What the loss takes of each position, n long; they get no gradient.
     """
-    size = chunk_size(len(states), states.shape[1], head.out_features) if type(head) is nn.Linear and head.bias is None else len(states)
+    is_plain = type(head) is nn.Linear and head.bias is None
+    size = chunk_size(len(states), states.shape[1], head.out_features, on_gpu=states.is_cuda) if is_plain else len(states)
     if size == len(states):
         return loss(head(states), *targets)
     if not torch.is_grad_enabled():

@@ -78,17 +78,33 @@ def masked_diffusion_loss(
         ...                       torch.tensor([2]), n_samples=1, n_tokens=3)
         tensor(1.3863)
     """
+    weights = diffusion_weights(mask_ratio, n_maskable, n_samples=n_samples, n_tokens=n_tokens, normaliser=normaliser)
+    return weighted_loss(logits, labels, weights[sample])
+
+
+def diffusion_weights(
+    mask_ratio: Float[Tensor, " batch"], n_maskable: Int[Tensor, " batch"], *, n_samples: int, n_tokens: int, normaliser: str
+) -> Float[Tensor, " batch"]:
+    """What the cross-entropy at each masked position of a row is multiplied by in ``masked_diffusion_loss``, whose arguments these are.
+
+    Raises:
+        ValueError: As there.
+    """
     if n_samples < 1 or n_tokens < 1:
         raise ValueError(f"n_samples={n_samples}, n_tokens={n_tokens}: both must be positive")
     if not bool(((mask_ratio > 0) & (mask_ratio <= 1)).all()):
         raise ValueError(f"mask ratios {mask_ratio.tolist()} must lie in (0, 1]; Eq. 1 divides by them")
     if normaliser == "maskable":
-        weights = 1.0 / (mask_ratio * n_maskable.clamp(min=1) * n_samples)
-    elif normaliser == "length":
-        weights = 1.0 / (mask_ratio * n_tokens)
-    elif normaliser == "sum":
-        weights = 1.0 / (mask_ratio * n_samples)
-    else:
-        raise ValueError(f"normaliser={normaliser!r} is not one of maskable, length, sum")
-    each = cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="none")
-    return (each * weights[sample]).sum()
+        return 1.0 / (mask_ratio * n_maskable.clamp(min=1) * n_samples)
+    if normaliser == "length":
+        return 1.0 / (mask_ratio * n_tokens)
+    if normaliser == "sum":
+        return 1.0 / (mask_ratio * n_samples)
+    raise ValueError(f"normaliser={normaliser!r} is not one of maskable, length, sum")
+
+
+def weighted_loss(
+    logits: Float[Tensor, "n vocab"], labels: Int[Tensor, " n"], weights: Float[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Cross-entropies in float32, each times its weight, added; a label of -100 adds nothing. Both losses are of this form."""
+    return (cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="none") * weights).sum()

@@ -10,13 +10,15 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from .chunked_loss import loss_of
 from .collators import ARCollator, DiffusionCollator, MaskedARCollator
-from .losses import IGNORED, autoregressive_loss, masked_diffusion_loss
+from .losses import IGNORED, autoregressive_loss, diffusion_weights, masked_diffusion_loss, weighted_loss
 from .masking import generator_for
-from .packing import ATTENTION, packed_states
+from .packing import ATTENTION, NARROWEST, packed_states
 from .prompts import Prompts
+from .recording import Recorded, can_record
 from .runs import RunConfig
 
 LENGTH_MULTIPLE = 8  # as the collators pad: a product whose shape changes every step is slow on a CPU
@@ -98,6 +100,74 @@ def batch_loss(model: nn.Module, batch: dict[str, Tensor], config: RunConfig, co
         n_samples=counts["n_samples"], n_tokens=counts["n_tokens"], normaliser=config.loss_normaliser,
     )  # fmt: skip
     return model(*inputs, loss, labels, rows)
+
+
+def loss_weights(batch: dict[str, Tensor], rows: Tensor, config: RunConfig, counts: dict[str, int]) -> Tensor:
+    """What the cross-entropy of each supervised position, of these rows, is multiplied by in ``batch_loss``."""
+    if config.method != "dllm":
+        return torch.full(rows.shape, 1 / max(1, counts["n_targets"]))
+    normaliser = {"n_samples": counts["n_samples"], "n_tokens": counts["n_tokens"], "normaliser": config.loss_normaliser}
+    return diffusion_weights(batch["mask_ratio"], batch["n_maskable"], **normaliser)[rows]
+
+
+# So that few shapes of a batch differ, and few are recorded: outputs are filled up to this, or to an eighth of all places.
+WIDTH_MULTIPLE, OUTPUT_MULTIPLE = 32, 256
+
+
+def can_record_steps(model) -> bool:
+    """Whether a model's training steps are launched slower than a GPU computes them, and can be recorded."""
+    return model.config.hidden_size < NARROWEST and can_record(model)
+
+
+class RecordedGradients:
+    """The loss of a batch and the gradients of it, added to those of the weights, as one launch (``recording``).
+
+    Shapes are filled up: rows to the same number always, width and outputs to multiples. What fills them is attended by itself
+    alone and weighs nothing.
+
+    Args:
+        wrapped: Its gradients lie in the same place from here on: ``optimizer.zero_grad(set_to_none=False)``.
+        device: A GPU; on a CPU the same is computed without a recording.
+        is_causal: Whether positions attend to earlier ones only.
+        autocast: Compute in bfloat16.
+    """
+
+    def __init__(self, wrapped: SupervisedLogits, device: torch.device, *, is_causal: bool, autocast: bool):
+        self.wrapped, self.is_causal, self.device = wrapped, is_causal, device
+        # Its cache of rounded weights would lie in one recording's memory.
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=autocast, cache_enabled=False)
+        self.add = Recorded(self._add, device)
+        for weight in wrapped.parameters():
+            if weight.requires_grad:
+                weight.grad = torch.zeros_like(weight)
+
+    def __call__(
+        self, batch: dict[str, Tensor], n_rows: int, rows: Tensor, columns: Tensor, labels: Tensor, weights: Tensor
+    ) -> Tensor:
+        """The sum over supervised positions of cross-entropy times weight.
+
+        Args:
+            batch: ``input_ids`` and ``attention_mask``, on the CPU like all others.
+            n_rows: The most rows that a batch has.
+            rows, columns, labels: As ``supervised_positions``.
+            weights: Of each.
+        """
+        more_rows, width = n_rows - len(batch["input_ids"]), batch["input_ids"].shape[1]
+        fill = (0, -width % WIDTH_MULTIPLE, 0, more_rows)
+        ids, attention_mask = pad(batch["input_ids"], fill), pad(batch["attention_mask"], fill)
+        multiple = max(OUTPUT_MULTIPLE, ids.numel() // 8)
+        more = (0, -len(rows) % multiple if len(rows) else multiple)
+        return self.add(ids, attention_mask, pad(rows, more), pad(columns, more), pad(labels, more, value=IGNORED), pad(weights, more))
+
+    def _add(self, ids: Tensor, attention_mask: Tensor, rows: Tensor, columns: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        width = ids.shape[1]
+        square = torch.ones(width, width, dtype=torch.bool, device=ids.device)
+        is_visible = attention_mask.bool()[:, None, None, :] & (square.tril() if self.is_causal else square)
+        is_visible = is_visible | torch.eye(width, dtype=torch.bool, device=ids.device)
+        with self.autocast:
+            loss = self.wrapped(ids, is_visible, rows, columns, weighted_loss, labels, weights)
+        loss.backward()
+        return loss.detach()
 
 
 def count_batch(batch: dict[str, Tensor], config: RunConfig) -> dict[str, int]:

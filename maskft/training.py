@@ -39,16 +39,20 @@ from .provenance import current_commit
 from .runs import RunConfig, RunStore, steps_to_keep, write_atomically
 from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard, whole_tensor
 from .step import (
+    RecordedGradients,
     SupervisedLogits,
     batch_indices,
     batch_loss,
+    can_record_steps,
     count_batch,
     learning_rate_factor,
+    loss_weights,
     make_collator,
     make_optimizer,
     my_rows,
     parts_of,
     recompute_activations,
+    supervised_positions,
 )
 
 # Of the code that this process imported: the files may change while runs go on.
@@ -165,6 +169,11 @@ def train(
         # bf16 through the accelerator would stay set for every later run of this process; the context is this run's own.
         wrapped, optimizer = accelerator.prepare(wrapped, optimizer)
         autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16_mixed")
+    recorded = None
+    is_alone = not execution.shard and n_ranks == 1 and not execution.activation_checkpointing
+    if is_alone and can_record_steps(model):
+        options = {"is_causal": config.method != "dllm", "autocast": config.precision == "bf16_mixed"}
+        recorded = RecordedGradients(wrapped, accelerator.device, **options)
 
     steps_per_epoch = math.ceil(len(texts) / config.train_batch_size)
     progress = _Progress(config, store, accelerator)
@@ -205,6 +214,11 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_factor(state.step, config)
         for part in parts_of(whole, n_parts):
+            if recorded is not None:
+                rows, columns, labels = supervised_positions(part, config.method)
+                weights = loss_weights(part, rows, config, counts)
+                loss = loss + recorded(part, math.ceil(config.train_batch_size / n_parts), rows, columns, labels, weights)
+                continue
             batch = {name: value.to(accelerator.device) for name, value in my_rows(part, rank, n_ranks).items()}
             with autocast:
                 # Gradients are averaged over processes, the parts of the loss have to be added: hence the factor.
@@ -215,7 +229,7 @@ def train(
             state.sharding, policy = policy.after_backward(), None
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
         optimizer.step()
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=recorded is None)
         state.step += 1
         state.train_tokens += counts["n_tokens"]
         state.losses.append({"step": state.step, "loss": None, "grad_norm": float(whole_tensor(norm)), **counts})
@@ -315,12 +329,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--per-device-train-batch-size", type=int, default=None, metavar="N", help="documents at once")
     parser.add_argument("--activation-checkpointing", action="store_true", help="compute activations again, do not keep them")
     parser.add_argument("--checkpoint-minutes", type=float, default=Execution.checkpoint_minutes, metavar="M", help="between checkpoints")
-    options = parser.parse_args(arguments)
-    execution = Execution(
-        options.shard, options.per_device_train_batch_size, options.activation_checkpointing, options.checkpoint_minutes
-    )
-    configs = [RunConfig.from_dict(json.loads(line)) for line in options.configs.read_text().splitlines()]
-    store, n_failed = RunStore(options.store), 0
+    options = vars(parser.parse_args(arguments))
+    store, configs = RunStore(options.pop("store")), options.pop("configs").read_text().splitlines()
+    execution, configs, n_failed = Execution(**options), [RunConfig.from_dict(json.loads(line)) for line in configs], 0
     # A rank that has answered its share waits for the others, and dLLM answers of 8B models take longer than the default.
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=6))
     accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[patience])

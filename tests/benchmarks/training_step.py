@@ -36,7 +36,7 @@ from maskft.models import load_base
 from maskft.planning.shapes import Shape
 from maskft.prompts import Prompts
 from maskft.sharding import round_weights
-from maskft.step import SupervisedLogits, parts_of, supervised_positions
+from maskft.step import RecordedGradients, SupervisedLogits, parts_of, supervised_positions
 
 PER_DEVICE = 16  # documents at once (Appendix A.4); the peers take the batch whole
 SIDES = ("maskft", "hf_trainer", "trl")
@@ -86,10 +86,14 @@ class Clock:
 
 
 def our_steps(
-    model, collate, texts: list[dict], batch: int, n_steps: int, *, at_once: int = PER_DEVICE, packed: bool = False, autocast: bool = False
+    model, collate, texts: list[dict], batch: int, n_steps: int, *,
+    at_once: int = PER_DEVICE, packed: bool = False, autocast: bool = False, recorded: bool = False, compiled: bool = False,
 ) -> Clock:  # fmt: skip
     """The training loop's own pieces, in parts of at most ``at_once`` documents, 16 as at the paper's scale."""
     wrapped, device = SupervisedLogits(model.train(), packed=packed), model.device
+    add = RecordedGradients(wrapped, device, is_causal=True, autocast=autocast) if recorded else None
+    for layer in model.model.layers if compiled else ():
+        layer.compile()
     optimizer = torch.optim.AdamW(wrapped.parameters(), lr=1e-4, fused=True)
     clock = Clock()
     clock.tick()
@@ -98,6 +102,9 @@ def our_steps(
         loss, n_targets = 0.0, int((data["labels"][:, 1:] != IGNORED).sum())
         for part in parts_of(data, -(-batch // at_once)):
             tensors = part["input_ids"], part["attention_mask"], *supervised_positions(part, "masked_ar")
+            if add is not None:
+                loss += add(part, at_once, *tensors[2:], torch.full(tensors[-1].shape, 1 / n_targets))
+                continue
             *inputs, labels = (tensor.to(device) for tensor in tensors)
             with torch.autocast(device.type, torch.bfloat16) if autocast else nullcontext():
                 share = wrapped(*inputs, partial(autoregressive_loss, n_targets=n_targets), labels)
@@ -105,9 +112,11 @@ def our_steps(
             loss += share.detach()
         torch.nn.utils.clip_grad_norm_(wrapped.parameters(), 1.0)
         optimizer.step()
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=not recorded)
         loss.item()
         clock.tick()
+    for layer in model.model.layers if compiled else ():
+        layer._compiled_call_impl = None
     if packed:
         model.set_attn_implementation("sdpa")
     return clock
@@ -224,14 +233,16 @@ ON_A_GPU = {
 }
 
 
-def measure_on_gpu(shape: str, n_steps: int, prompts: Prompts, folder: Path) -> dict:
+def measure_on_gpu(shape: str, n_steps: int, prompts: Prompts, folder: Path, *, compiled: bool) -> dict:
     """One model for all sides, one after the other; a side that fails or does not fit is told, and the record is of the rest."""
     how = ON_A_GPU[shape]
     model = how.model()
     texts = documents((n_steps + 1) * how.batch, *how.lengths)
     ours = {"maskft" if n == how.batch else f"maskft, {n} at once": {"at_once": n, "packed": True} for n in how.at_once}
     if how.autocast:  # where a step is short, its many small calls cost more than padding does
-        ours["maskft, padded"] = {"at_once": how.batch}
+        ours |= {"maskft, padded": {"at_once": how.batch}, "maskft, recorded": {"at_once": how.batch, "recorded": True}}
+    if compiled:
+        ours["maskft, compiled"] = {"at_once": how.batch, "packed": not how.autocast, "compiled": True}
     sides = {side: partial(our_steps, autocast=how.autocast, **options) for side, options in ours.items()}
     sides |= {side: partial(their_steps, side, autocast=how.autocast) for side in SIDES[1:]}
     seconds, peaks, failed = {}, {}, {}
@@ -285,6 +296,7 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     parser.add_argument("--shapes", nargs="+", default=shapes, choices=list(ON_A_GPU) if on_a_gpu else [*SHAPES, "llama-small", "SmolLM2-small"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="timed on a GPU")
+    parser.add_argument("--compiled", action="store_true", help="on a GPU, our layers by torch.compile as well")
     parser.add_argument("--batch", type=int, default=8, help="of the memory test")
     parser.add_argument("--length", type=int, default=60, help="longest document of the tiny shape, and all of the memory test")
     parser.add_argument("--vocabulary", type=int, default=128_256, help="of the memory test")
@@ -295,7 +307,7 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     if options.peak_of:
         return print_peak(options.peak_of, options.vocabulary, options.batch, options.length, prompts)
     if on_a_gpu or not set(options.shapes) <= set(SHAPES):
-        first, *_ = [measure_on_gpu(shape, options.steps, prompts, folder) for shape in options.shapes]
+        first, *_ = [measure_on_gpu(shape, options.steps, prompts, folder, compiled=options.compiled) for shape in options.shapes]
         return first
     medians: dict = {"sides": SIDES}
     ratios = {}
