@@ -138,7 +138,7 @@ TINY = Scale(
 _SMALL_STEPS = {
     "ar": (0, 30, 60, 120, 180, 240),
     "masked_ar": (0, 60, 120, 180, 240, 330, 450),
-    "dllm": (0, 100, 200, 300, 450, 600),
+    "dllm": (0, 100, 200, 400, 600, 900, 1200),
 }
 # Two cores: NameDescription without paraphrases, plain against masked AR (``exhibits.small_scale_runs``), three steps an epoch.
 # A third of the questions: all of them would cost as much as training. 3 shares no divisor with the eight questions of a
