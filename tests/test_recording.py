@@ -42,23 +42,26 @@ def test_each_shape_is_recorded_by_itself_and_replayed():
     assert float(kept) == 5 * (1 + 2 + 3 + 4)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16_mixed"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_growing_answers_are_those_of_generate(monkeypatch, device):
+def test_growing_answers_are_those_of_generate(monkeypatch, device, precision):
     model, prompts = load_base("tiny-ar", method="ar")
     model.to(device)
     asked = [prompts.question(question) for question in QUESTIONS]
     ids, attention_mask = pad_left(asked, prompts.ids.pad)
     ids, attention_mask = ids.to(device), attention_mask.to(device)
-    length = 24
-    expected = model.generate(
+    length, autocast = 24, torch.autocast(device, torch.bfloat16, enabled=precision == "bf16_mixed")
+    with autocast:
+        expected = model.generate(
         input_ids=ids, attention_mask=attention_mask, max_new_tokens=length, do_sample=False, eos_token_id=list(prompts.ids.stop), pad_token_id=prompts.ids.pad
     )[:, ids.shape[1] :].tolist()  # fmt: skip
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast:
         found = grow_answers(GrowingAnswers(model, ids, attention_mask, max_new_tokens=length, stop=prompts.ids.stop, pad=prompts.ids.pad)).tolist()
     answers = [cut_at_stop(row, prompts.ids.stop) for row in found]
     assert answers == [cut_at_stop(row, prompts.ids.stop) for row in expected]
     assert any(map(len, answers)) and len({len(answer) for answer in answers}) > 1
-    assert generate_ar(model, asked, max_new_tokens=length, stop=prompts.ids.stop, pad=prompts.ids.pad, batch_size=2) == answers
+    with autocast:
+        assert generate_ar(model, asked, max_new_tokens=length, stop=prompts.ids.stop, pad=prompts.ids.pad, batch_size=2) == answers
     assert can_record(model) == (device == "cuda")
     monkeypatch.setenv("MASKFT_CUDA_GRAPHS", "0")
     assert not can_record(model)
@@ -91,11 +94,12 @@ def test_recorded_gradients_are_those_of_the_loss(make_config, method, device):
         on_device = {name: value.to(device) for name, value in whole.items()}
         expected = batch_loss(wrapped, on_device, config, counts)
         gradients = torch.autograd.grad(expected, list(weights.values()))
+        expected = expected.detach()  # or the nodes that add to gradients would stay those of this pass's stream
         found = 0.0
         for part in parts_of(whole, 2):
             rows, columns, labels = supervised_positions(part, config.method)
             found = found + recorded(part, 2, rows, columns, labels, loss_weights(part, rows, config, counts))
-        torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
             scale = float(gradient.abs().max())
             torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-5 * scale, msg=lambda text, name=name: f"{name}: {text}")

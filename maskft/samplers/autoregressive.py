@@ -38,6 +38,14 @@ def pad_left(
     return ids, attention_mask
 
 
+class OneDtypeCache(StaticCache):
+    """Of keys and values in one type: autocast leaves rotated keys in float32 and values in bfloat16."""
+
+    def update(self, keys: Tensor, values: Tensor, *arguments, **options) -> tuple[Tensor, Tensor]:
+        """Put both in their places, the values in the type of the keys; returns all of them."""
+        return super().update(keys, values.to(keys.dtype), *arguments, **options)
+
+
 class GrowingAnswers:
     """Answers of a batch that grow by each row's most likely token a step, in tensors that keep their places (``recording``).
 
@@ -60,7 +68,7 @@ class GrowingAnswers:
     ):  # fmt: skip
         (n_rows, n_prompt), device = ids.shape, ids.device
         self.model, self.pad, self.stop = model, pad, torch.tensor(list(stop), device=device)
-        self.cache = StaticCache(config=model.config, max_cache_len=n_prompt + max_new_tokens)
+        self.cache = OneDtypeCache(config=model.config, max_cache_len=n_prompt + max_new_tokens)
         self.tokens = torch.full((n_rows, max_new_tokens), pad, device=device)
         self.ended = torch.zeros(n_rows, dtype=torch.bool, device=device)
         self.last = torch.empty(n_rows, 1, dtype=torch.long, device=device)
