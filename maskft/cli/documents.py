@@ -1,6 +1,8 @@
 """Commands for documents: build a data set from a wiki, teach a model documents of one's own."""
 
 import argparse
+import signal
+import sys
 from datetime import date
 from typing import Any
 
@@ -34,6 +36,7 @@ def add_commands(commands: Any) -> None:
     inject.add_argument("--text-column", default="text", metavar="NAME", help="of .jsonl files and data sets (default: text)")
     inject.add_argument("--language", default="en", metavar="CODE", help="of the sentences, ISO 639-1 (default: en)")
     inject.add_argument("--seed", type=int, default=0)
+    inject.add_argument("--checkpoint-minutes", type=float, default=10.0, metavar="M", help="between checkpoints of training (default: 10)")
     inject.set_defaults(run=_inject)
 
 
@@ -102,8 +105,13 @@ def _build_wiki(options: argparse.Namespace) -> int:
 def _inject(options: argparse.Namespace) -> int:
     from functools import partial
 
+    from maskft.checkpoints import Interrupted
     from maskft.injection import Request, inject
 
     values = {name: value for name, value in vars(options).items() if name not in ("command", "run")}
-    inject(Request(**values), say=partial(print, flush=True))
+    try:
+        inject(Request(**values), say=partial(print, flush=True))
+    except Interrupted:
+        print("maskft: stopped by SIGTERM; the same command goes on from there", file=sys.stderr)
+        return 128 + signal.SIGTERM
     return 0

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with documents, questions and the machine, told before anything is trained."""
+"""Everything that can be wrong with documents, questions, the model and the machine, told before anything is trained."""
 
 import os
 import shutil
@@ -7,14 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
+from ..models import load_base
 from ..prompts import Prompts
-from .measure import WINDOW, windows
+from .measure import WINDOW, speaks_tiny, windows
 from .passages import Cut, Passage, Reading, cut
 from .questions import Question, check_questions, hold_back
 
 PASSAGE_TOKENS = 128  # the paper's Wiki articles have up to 125 (Appendix A.3)
 SPARE_BYTES = 64 * 2**20  # of the disk, for tokenizer and report
+
+# The tiny models have no chat template of their own. The space is what their tokenizer puts before a first word.
+TINY_CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n "
+    "{{ message['content'] }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,23 @@ class Material:
     general: tuple[str, list[str]]
     control: tuple[str, list[Question]]
     notes: list[str]
+
+
+def load_model(name: str, method: str) -> tuple[PreTrainedModel, Prompts]:
+    """An instruct model in float32 on the device, and the prompts of its tokenizer.
+
+    Raises:
+        ValueError: If it cannot be loaded, or nobody can ask it.
+    """
+    try:
+        model, prompts = load_base(name, method=method)
+    except OSError as error:
+        raise ValueError(f"--model {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+    if prompts.tokenizer.chat_template is None:
+        if not speaks_tiny(prompts):
+            raise ValueError(f"--model {name!r} has no chat template, so nobody can ask it; give an instruct model")
+        prompts.tokenizer.chat_template = TINY_CHAT_TEMPLATE
+    return model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")), prompts
 
 
 def check_material(

@@ -1,8 +1,8 @@
 """``maskft inject``, from the first check to the folder that appears at the end.
 
 Everything that can be wrong with the input is told before anything is trained. The output appears in one step; until then
-each finished part (the answers before, each trained arm) waits in a hidden folder beside it, and the same command goes on
-from there after an interruption.
+each finished part (the answers before, each trained arm) and the checkpoint of an unfinished arm wait in a hidden folder
+beside it, and the same command goes on from there after an interruption.
 """
 
 import json
@@ -18,26 +18,20 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from transformers import PreTrainedModel
 
-from ..models import base_folder, load_base, revision_of
+from ..checkpoints import Interrupted, Sigterm
+from ..models import base_folder, revision_of
 from ..prompts import Prompts
 from ..runs import RunConfig, write_atomically
 from ..runs.files import canonical, sha256_of
-from .check import Material, check_material, check_room
-from .measure import control_questions, general_texts, peak_memory_gib, perplexity, speaks_tiny
+from .check import Material, check_material, check_room, load_model
+from .measure import control_questions, general_texts, peak_memory_gib, perplexity
 from .passages import read_documents
 from .questions import Question, read_questions
 from .report import write_report
+from .resume import Checkpoint
 from .teach import METHODS, add_lora, ask, default_epochs, default_learning_rate, evaluation_steps, teach
 from .written import as_lines, check_endpoint, written_questions
-
-# The tiny models have no chat template of their own. The space is what their tokenizer puts before a first word.
-TINY_CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n "
-    "{{ message['content'] }}<|eot_id|>{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +62,7 @@ class Request:
         text_column: Where rows have their text.
         language: Of the documents' sentences.
         seed: Of masks, order and held-back questions.
+        checkpoint_minutes: How often an arm in training keeps what it needs to go on from; 0: after every step.
     """
 
     model: str
@@ -92,6 +87,7 @@ class Request:
     text_column: str = "text"
     language: str = "en"
     seed: int = 0
+    checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -108,6 +104,8 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if not self.checkpoint_minutes >= 0:
+            raise ValueError(f"checkpoint_minutes={self.checkpoint_minutes} must be at least 0")
 
 
 def inject(request: Request, say: Callable[[str], None] = print) -> Path:
@@ -126,6 +124,7 @@ def inject(request: Request, say: Callable[[str], None] = print) -> Path:
         RuntimeError: If the loss is not finite, or another process works on the same output.
         PermissionError, ConnectionError: If questions are to be written and the endpoint refuses or does not answer.
         OSError: If the disk fails; what was finished is kept.
+        Interrupted: On SIGTERM while an arm is in training, once a checkpoint is written.
     """
     output = Path(request.output).absolute()
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
@@ -135,7 +134,7 @@ def inject(request: Request, say: Callable[[str], None] = print) -> Path:
     reading = read_documents(request.documents, text_column=request.text_column)
     given = request.questions
     questions = read_questions(given) if isinstance(given, (str, Path)) else list(given or [])
-    model, prompts = _load(request.model, request.method)
+    model, prompts = load_model(request.model, request.method)
     check = partial(
         check_material, reading, context=model.config.max_position_embeddings, prompts=prompts,
         methods={request.method, *(["ar"] if request.compare_ar else [])}, passage_tokens=request.passage_tokens,
@@ -168,7 +167,9 @@ def inject(request: Request, say: Callable[[str], None] = print) -> Path:
         for arm in configs:
             keep = folder if arm is config else None
             done = work / f"{arm.run_id}-{key}.json"
-            arms.append(_cached(done, partial(_arm, request, arm, material, keep, say)))
+            checkpoint = Checkpoint(done.with_suffix(".checkpoint"), minutes=request.checkpoint_minutes, say=say)
+            arms.append(_cached(done, partial(_arm, request, arm, material, keep, checkpoint, say)))
+            checkpoint.drop()
         result = _result(request, material, before, arms, mask)
         write_report(result, folder)
         if request.write_questions:
@@ -188,18 +189,6 @@ def _alone(output: Path, work: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise RuntimeError(f"another process is writing {output}; wait for it, or name another --output") from None
-
-
-def _load(name: str, method: str) -> tuple[PreTrainedModel, Prompts]:
-    try:
-        model, prompts = load_base(name, method=method)
-    except OSError as error:
-        raise ValueError(f"--model {name!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
-    if prompts.tokenizer.chat_template is None:
-        if not speaks_tiny(prompts):
-            raise ValueError(f"--model {name!r} has no chat template, so nobody can ask it; give an instruct model")
-        prompts.tokenizer.chat_template = TINY_CHAT_TEMPLATE
-    return model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")), prompts
 
 
 def _config(request: Request, method: str, material: Material, model) -> RunConfig:
@@ -258,20 +247,24 @@ def _measure(model, prompts: Prompts, material: Material, config: RunConfig, ste
 
 
 def _arm(
-    request: Request, config: RunConfig, material: Material, folder: Path | None, say: Callable[[str], None]
+    request: Request, config: RunConfig, material: Material, folder: Path | None, checkpoint: Checkpoint,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Teach one way, measure, and leave the model in ``folder``, if there is one."""
     # From the name again: another arm's weights must not be the start of this one.
-    model, prompts = _load(request.model, config.method)
+    model, prompts = load_model(request.model, config.method)
     if request.lora_rank is not None:
         add_lora(model, request.lora_rank)
         # A path relative to where we are now would be looked for elsewhere later.
         base = base_folder(request.model)
         model.peft_config["default"].base_model_name_or_path = str(base.resolve() if isinstance(base, Path) else base)
-    taught = teach(
-        model, prompts, material.cut.passages, config, held_back=material.held_back,
-        per_device_train_batch_size=request.per_device_train_batch_size, say=say,
-    )  # fmt: skip
+    with Sigterm() as sigterm:
+        taught = teach(
+            model, prompts, material.cut.passages, config, held_back=material.held_back,
+            per_device_train_batch_size=request.per_device_train_batch_size, checkpoint=checkpoint, sigterm=sigterm, say=say,
+        )  # fmt: skip
+    if sigterm.came:  # after the last step
+        raise Interrupted
     measured = _measure(model, prompts, material, config, taught.best_step)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was interrupted here

@@ -1,19 +1,21 @@
 """Fine-tune on passages: defaults from the study, full parameters or LoRA, early stopping on questions held back.
 
 The objectives, collators, losses and the optimizer are those of the study (``training``); what differs is that training
-stops by itself, and that a batch may be more than the device holds at once. Knows nothing of files.
+stops by itself, and that a batch may be more than the device holds at once. Knows no file but the checkpoint it is given.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..checkpoints import Interrupted, Sigterm
 from ..evaluation import answer_questions, score_answers
 from ..metrics import pick_best_step
 from ..paper import TABLE4
@@ -32,6 +34,7 @@ from ..step import (
 )
 from .passages import Passage
 from .questions import Question
+from .resume import Checkpoint
 
 METHODS = ("masked_ar", "ar")
 # Parameters of the causal bases whose learning rates were swept: tiny-ar and SmolLM2-135M by us, Llama-3.1-8B by the paper (Figure 5).
@@ -104,7 +107,8 @@ class Taught:
         train_tokens: Tokens of all batches, without padding.
         held_back: (step, accuracy) on the questions held back; empty where there are none.
         losses: Of every step, in nats a target.
-        wall_time_s: Seconds, evaluations included.
+        wall_time_s: Seconds of all attempts, evaluations included.
+        resumed_at: Steps at which an earlier attempt was taken up.
     """
 
     best_step: int = 0
@@ -113,6 +117,7 @@ class Taught:
     held_back: list[tuple[int, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     wall_time_s: float = 0.0
+    resumed_at: list[int] = field(default_factory=list)
 
 
 def mean_accuracy(rows: Sequence[dict]) -> float:
@@ -147,6 +152,8 @@ def teach(
     *,
     held_back: Sequence[Question] = (),
     per_device_train_batch_size: int = 16,
+    checkpoint: Checkpoint | None = None,
+    sigterm: Sigterm | None = None,
     say: Callable[[str], None] = print,
 ) -> Taught:
     """Fine-tune ``model`` in place and leave the weights in it that answered the questions held back best.
@@ -158,21 +165,40 @@ def teach(
         config: Method, learning rate, budget, evaluation points (``runs.RunConfig``).
         held_back: Asked at every evaluation point. Without them every step is made and the last weights stay.
         per_device_train_batch_size: Passages on the device at once; the batch's loss and gradient do not depend on it.
+        checkpoint: Where an earlier attempt left what it had, and this one does; None keeps nothing.
+        sigterm: Whether SIGTERM came; None: it ends the process, as ever.
         say: Takes a line of progress.
 
     Raises:
         RuntimeError: If the loss is not finite.
+        Interrupted: On SIGTERM, once a checkpoint is written.
     """
     texts = [prompts.encode(passage.text) for passage in passages]
     collate, wrapped = make_collator(config, prompts), SupervisedLogits(model)
     optimizer, taught, clock = make_optimizer(wrapped, config), Taught(), time.perf_counter()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     best: dict[str, Tensor] = {}
-    batches = batch_indices(len(texts), config.train_batch_size, config.seed)
-    model.train()
-    for step in range(config.total_steps):
-        whole = collate([{"text_ids": texts[i], "step": step, "sample": n} for n, i in enumerate(next(batches))])
-        counts, loss = count_batch(whole, config), 0.0
+    sigterm = sigterm or Sigterm()
+    if checkpoint is not None and (state := checkpoint.load()) is not None:
+        taught, best = Taught(**state["taught"]), state["best"]
+        taught.resumed_at.append(taught.n_steps)
+        optimizer.load_state_dict(state["optimizer"])
+        _copy(state["trained"], trained)
+        del state  # a second copy of the weights
+        say(f"{config.method} goes on from step {taught.n_steps}")
+    spent_before = taught.wall_time_s
+
+    def passed() -> float:
+        return spent_before + time.perf_counter() - clock
+
+    def keep() -> None:
+        if checkpoint is not None:
+            taught.wall_time_s = passed()
+            weights = {name: p.detach() for name, p in trained.items()}
+            checkpoint.save({"taught": asdict(taught), "trained": weights, "best": best, "optimizer": optimizer.state_dict()})
+
+    def update(whole: Mapping[str, Tensor]) -> None:
+        counts, loss, step = count_batch(whole, config), 0.0, taught.n_steps
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_factor(step, config)
         for rows in parts_of(whole, -(-len(whole["input_ids"]) // per_device_train_batch_size)):
@@ -188,22 +214,46 @@ def teach(
         optimizer.zero_grad()
         taught.losses.append(loss)
         taught.n_steps, taught.train_tokens = step + 1, taught.train_tokens + counts["n_tokens"]
-        if step + 1 not in config.eval_steps:
-            continue
-        line = f"{config.method} step {step + 1}/{config.total_steps}, loss {np.mean(taught.losses[-20:]):.3f}"
+
+    def evaluate(step: int) -> None:
+        nonlocal best
+        line = f"{config.method} step {step}/{config.total_steps}, loss {np.mean(taught.losses[-20:]):.3f}"
         if held_back:
-            taught.held_back.append((step + 1, mean_accuracy(ask(model, prompts, held_back, config, step + 1))))
-            line += f", accuracy on questions held back {taught.held_back[-1][1]:.2f}"
-        taught.best_step = pick_best_step(dict(taught.held_back)) if held_back else step + 1
-        if held_back and taught.best_step == step + 1:
+            with sigterm.breaking():
+                accuracy = mean_accuracy(ask(model, prompts, held_back, config, step))
+            taught.held_back.append((step, accuracy))
+            line += f", accuracy on questions held back {accuracy:.2f}"
+        taught.best_step = pick_best_step(dict(taught.held_back)) if held_back else step
+        if held_back and taught.best_step == step:
             best = {name: p.detach().to("cpu", copy=True) for name, p in trained.items()}
-        passed = time.perf_counter() - clock
-        say(f"{line}, {passed:.0f} s passed, at most {passed / (step + 1) * (config.total_steps - step - 1):.0f} s left")
-        if sum(later > taught.best_step for later, _ in taught.held_back) >= PATIENCE:
+        say(f"{line}, {passed():.0f} s passed, at most {passed() / step * (config.total_steps - step):.0f} s left")
+
+    batches = islice(batch_indices(len(texts), config.train_batch_size, config.seed), taught.n_steps, None)
+    model.train()
+    while True:
+        step = taught.n_steps
+        # A checkpoint may be of a step whose evaluation was interrupted.
+        if step > 0 and step in config.eval_steps and step not in dict(taught.held_back):
+            try:
+                evaluate(step)
+            except Interrupted:
+                keep()
+                raise
+        if step == config.total_steps or sum(later > taught.best_step for later, _ in taught.held_back) >= PATIENCE:
             break
-    with torch.no_grad():
-        for name, value in best.items():
-            trained[name].copy_(value)
+        update(collate([{"text_ids": texts[i], "step": step, "sample": n} for n, i in enumerate(next(batches))]))
+        if sigterm.came or (checkpoint is not None and checkpoint.is_due()):
+            keep()
+        if sigterm.came:
+            raise Interrupted
+    keep()  # what comes next, measuring, takes its time as well
+    _copy(best, trained)
     model.eval()
-    taught.wall_time_s = time.perf_counter() - clock
+    taught.wall_time_s = passed()
     return taught
+
+
+@torch.no_grad()
+def _copy(values: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+    for name, value in values.items():
+        parameters[name].copy_(value)
