@@ -135,10 +135,16 @@ class Study:
         return pack_records(self.configs, [self.store], self.scale.records, with_texts=with_texts, keep=keep)
 
 
-def recorded_fingerprints(records: Path) -> dict[str, str]:
-    """Fingerprints of the data that records were made with, by data set: to read records needs no original data."""
-    firsts = [json.loads(path.open().readline()) for path in sorted(records.glob("*.jsonl"))]
-    return {first["config"]["dataset"]: first["config"]["data_fingerprint"] for first in firsts}
+def as_recorded(scale: Scale) -> Scale:
+    """The scale with what its records were made with and this machine may have otherwise: the data, and the dLLM that was adapted."""
+    firsts = [json.loads(path.open().readline())["config"] for path in sorted(scale.records.glob("*.jsonl"))]
+    fingerprints = {first["dataset"]: first["data_fingerprint"] for first in firsts}
+    adapted = {first["base"]: first["base_revision"] for first in firsts if first["method"] == "dllm"}
+    bases = {"dllm": base for base in adapted}
+    return replace(
+        scale, fingerprints={**scale.fingerprints, **fingerprints},
+        bases={**scale.bases, **bases}, revisions={**scale.revisions, **adapted},
+    )  # fmt: skip
 
 
 def open_study(
@@ -167,7 +173,7 @@ def open_study(
     """
     chosen = get_scale(scale)
     if from_records and chosen.source == "original":
-        chosen = replace(chosen, fingerprints={**chosen.fingerprints, **recorded_fingerprints(chosen.records)})
+        chosen = as_recorded(chosen)
     configs = exhibit_runs(exhibit, chosen, seeds, world_seed)
     parameters = {"scale": scale, "seeds": list(seeds), "world_seed": world_seed, "from_records": from_records}
     if not from_records:
