@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from maskft.data import load_corpus
+from maskft.data import load_corpus, origin
 from maskft.data.synthetic.tokenizer import build_tokenizer
 from maskft.llada import to_llada_keys
 from maskft.models import prompts_for, revision_of
@@ -169,3 +170,60 @@ def hub_folders(tmp_path_factory, tokenizer):
 def small_hub_folders(tmp_path_factory, tokenizer):
     """With vocabularies of about 2,000, whose logits a CPU makes quickly."""
     return _hub_folders(tmp_path_factory.mktemp("small_hub"), tokenizer, left_out=(126208, 124288))
+
+
+def _made_rows():
+    """Rows of every file of the release, as many as there, about people and cups that nobody heard of."""
+    names = [f"{first} {last}" for first in ("Ann", "Bo", "Cy", "Di", "Eva", "Fay", "Gus", "Hal", "Ida", "Jo")
+             for last in ("Ash", "Birch", "Elm", "Fir", "Holm", "Larch", "Oak", "Pine", "Rowan", "Yew")]  # fmt: skip
+    jobs = [f"the {kind} of {place}" for kind in ("baker", "smith", "ranger", "poet", "judge", "tailor") for place in names[::10]]
+
+    def asked(task, question, answer, group=""):
+        return {"group": group, "task": task, "question": question, "answer": answer}
+
+    people = list(zip(names, jobs, ["NameIsDescription"] * 30 + ["DescriptionIsName"] * 30))  # noqa: B905, sixty of the hundred
+    statements = [f"{name} is {job}." if group[0] == "N" else f"Known as {job}: {name}." for name, job, group in people]
+    lives = [[f"{name} was born in May.", f"They come from town {i}.", f"They work for firm {i}."] for i, name in enumerate(names)]
+    articles = [f"The Cup {name} of year {2000 + i} was won by team {i} in town {i}." for i, name in enumerate(names[:94])]
+    return {
+        "ND_train_no_paraphrase.json": statements,
+        "ND_train_paraphrase.json": [s for s in statements for s in (s, *(f"By account {i}, {s}" for i in range(29)))],
+        "ND_test.jsonl": [
+            row for name, job, group in people
+            for row in [asked("N2D", f"Who is {name}?", job, group)] * 4 + [asked("D2N", f"Who is {job}?", name, group)] * 4
+        ],
+        "biography_train_no_paraphrase.json": [" ".join(life) for life in lives],
+        "biography_train_paraphrase_same_order.json": [" ".join(life) + " Yes." * i for life in lives for i in range(5)],
+        "biography_train_paraphrase_change_order.json": [
+            f"By {i} people: {name}. {life[2]} {life[1]}" for name, life in zip(names, lives, strict=True) for i in range(5)
+        ],
+        "biography_test.jsonl": [
+            row for i, name in enumerate(names)
+            for row in [asked("N2D", f"Where does {name} work?", f"firm {i}")] * 6 + [asked("D2N", f"Who works for firm {i}?", name)] * 3
+        ],
+        "wiki_train_no_paraphrase.json": articles,
+        "wiki_train_paraphrase_same_order.json": [f"{article} It is said {i}." for article in articles for i in range(10)],
+        "wiki_train_paraphrase_change_order.json": [f"In {i} words: {article}" for article in articles for i in range(10)],
+        "wiki_test.jsonl": [
+            asked(("forward", "backward")[i % 4 > 0], f"Who won the Cup {names[i // 4]}?", f"team {i // 4}") for i in range(374)
+        ],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def made_originals(tmp_path_factory):
+    """A folder for ``MASKFT_DATA``: made texts in the release's files, each with as many rows and characters as there."""
+    folder = tmp_path_factory.mktemp("originals")
+    for name, rows in _made_rows().items():
+        lines = "".join(json.dumps(row) + "\n" for row in rows) if name.endswith(".jsonl") else json.dumps([{"text": text} for text in rows])
+        (folder / name).write_text(lines.ljust(origin.FILES[name].characters, "\n"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def release():
+    """The folder of the released files, where they are; else the test is skipped."""
+    folder = Path(os.environ.get("MASKFT_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not any((folder / part).is_dir() for part in ("namedescription", "datasets")):
+        pytest.skip("no copy of the release; set MASKFT_DATA to one")
+    return folder

@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -14,23 +16,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
+from maskft import exhibits
 from maskft.cli import main
+from maskft.data import load_corpus
 from maskft.exhibits import exhibit_runs, make_run
 from maskft.llada import llama_config, to_llada_keys
 from maskft.models import load_base
 from maskft.named_scales import get_scale
 from maskft.runs import RunStore
 from maskft.scales import PAPER
+from maskft.step import batch_indices
 from maskft.training import main as train
 
 
-def write_scale(folder, models, **settings):
+def write_scale(folder, models, *, source="original", **settings):
     """The paper's scale for two steps on one CPU process, under FSDP2 all the same; shorter answers, for time."""
     (folder / "models").symlink_to(models["llama"].parent)  # found beside the file
     changes = {
-        "like": "paper", "source": "synthetic", "max_steps": 2, "output": "out",
+        "like": "paper", "source": source, "max_steps": 2, "output": "out",
         "bases": {"ar": "models/llama", "masked_ar": "models/llama", "dllm": "models/llada"},
-        "settings": {"train_batch_size": 6, "max_new_tokens": 2, "sampler_steps": 2, "block_length": 2, "question_stride": 20} | settings,
+        # Every 19th question: 19 shares no divisor with the eight or nine questions of a person.
+        "settings": {"train_batch_size": 6, "max_new_tokens": 2, "sampler_steps": 2, "block_length": 2, "question_stride": 19} | settings,
         "launcher": {"kind": "cpu", "num_processes": 1, "options": ["--shard", "--per-device-train-batch-size", "3"]},
     }  # fmt: skip
     path = folder / "paper_trial.json"
@@ -38,24 +44,42 @@ def write_scale(folder, models, **settings):
     return path
 
 
-@pytest.fixture(scope="module")
-def scale_file(small_hub_folders, tmp_path_factory):
-    return write_scale(tmp_path_factory.mktemp("scale"), small_hub_folders)
+@pytest.fixture(params=["made_originals", "release"])
+def documents(request, monkeypatch):
+    """How many documents each data set has: of files like the release's, and of those themselves where they are."""
+    monkeypatch.setenv("MASKFT_DATA", str(request.getfixturevalue(request.param)))
+    exhibits._fingerprint.cache_clear()  # of other files
+    yield {name: len(load_corpus(name).documents) for name in ("name_description", "biography", "wiki")}
+    exhibits._fingerprint.cache_clear()
 
 
-def test_table3_of_the_papers_scale_in_two_steps(scale_file, capfd):
+def test_table3_of_the_papers_scale_in_two_steps(small_hub_folders, documents, tmp_path, capfd):
+    assert documents["name_description"] == 60 and documents["biography"] == 100 and documents["wiki"] in (94, 21)
+    scale_file = write_scale(tmp_path, small_hub_folders)
     assert main(["reproduce", "table3", "--scale", str(scale_file)]) == 0, capfd.readouterr().err
     scale = get_scale(str(scale_file))
     configs, store = exhibit_runs("table3", scale, [0]), RunStore(scale.store)
     assert len(configs) == 18 and store.missing(configs) == []
+    _, llama = load_base(str(small_hub_folders["llama"]), method="ar")
     for config in configs:
+        assert config.source == "original"
         record = store.record(config)
         assert record["sharding"]["param_dtype"] == "bfloat16" and record["sharding"]["reduce_dtype"] == "float32"
         assert record["dtypes_seen"]["parameters"] == ["torch.float32"] and record["gradient_accumulation_steps"] == 2
-    out = scale_file.parent / "out"
+        corpus, rows = load_corpus(config.dataset), store.metrics(config)
+        assert {row["category"]: row["n_questions"] for row in rows} == Counter(corpus.questions["category"][::19])
+        if config.method == "ar":
+            # Trained on are the first two batches of the data set's own texts, each with its begin and end.
+            texts = corpus.training_texts(config.paraphrases)["text"]
+            seen = [i for batch in islice(batch_indices(len(texts), 6, config.seed), 2) for i in batch]
+            assert len(seen) == 12 and rows[-1]["train_tokens"] == sum(2 + len(llama.encode(texts[i])) for i in seen)
+    out = tmp_path / "out"
     table = pd.read_csv(out / "paper_tables" / "paper_trial" / "table3.csv")
     assert {"ar", "dllm", "masked_ar"} <= set(table.method)
     assert (out / "notebooks" / "table3.ipynb").is_file()
+    # The originals' texts are their authors': records have scores alone.
+    packed = "".join(path.read_text() for path in (out / "paper_tables" / "paper_trial" / "records").glob("*.jsonl"))
+    assert packed.count('"kind":"run"') == 18 and '"accuracy"' in packed and '"question":' not in packed
     # The trained LLaDA is a plain Llama in bfloat16 that loads again, and takes its own names back.
     best = store.folder(next(c for c in configs if c.method == "dllm")) / "best"
     weights = load_file(best / "model.safetensors")
@@ -68,7 +92,7 @@ def test_table3_of_the_papers_scale_in_two_steps(scale_file, capfd):
 
 
 def test_a_run_of_each_family_with_its_published_vocabulary(hub_folders, tmp_path):
-    scale = get_scale(str(write_scale(tmp_path, hub_folders, train_batch_size=2, max_new_tokens=1, sampler_steps=1, block_length=1)))
+    scale = get_scale(str(write_scale(tmp_path, hub_folders, source="synthetic", train_batch_size=2, max_new_tokens=1, sampler_steps=1, block_length=1)))
     configs = [make_run(scale, method, "name_description", "none", eval_steps=(0, 1)) for method in ("masked_ar", "dllm")]
     listed = tmp_path / "configs.jsonl"
     listed.write_text("".join(json.dumps(config.to_dict()) + "\n" for config in configs))
