@@ -9,16 +9,33 @@ stand beside the other's. Paths are relative to the file.
 
 import difflib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
 from . import small_weights
-from .launch import Launcher
 from .models import hub_commit, revision_of
+from .paper import METHODS
+from .runs import RunConfig
 from .scales import SCALES, Scale
 
-KEYS = ("like", "name", "source", "bases", "control_base", "learning_rates", "settings", "method_settings", "max_steps", "launcher", "output")
+WORDS = {str: "a text", str | None: "a text or null", int: "a whole number", float: "a number", dict: "an object", list: "a list of texts"}
+KINDS = {
+    "like": str, "name": str, "source": str, "bases": dict, "revisions": dict, "control_base": str | None, "learning_rates": dict,
+    "settings": dict, "method_settings": dict, "max_steps": int, "launcher": dict, "output": str,
+}  # fmt: skip
+LAUNCHER_KINDS = {
+    "kind": str, "config_file": str, "num_processes": int, "num_machines": int, "runs_per_gpu": int, "gib_per_run": float, "options": list,
+}  # fmt: skip
+# What a run is about is the exhibit's to say; its base, rate and steps have keys of their own.
+SETTINGS = tuple(
+    spec.name for spec in fields(RunConfig) if spec.name not in (
+        "dataset", "source", "world_seed", "data_fingerprint", "paraphrases", "method", "base", "base_revision", "learning_rate",
+        "eval_steps", "seed",
+    )
+)  # fmt: skip
 
 
 def get_scale(name: str) -> Scale:
@@ -55,45 +72,31 @@ def read_scale(path: Path) -> Scale:
     """The scale that a file describes.
 
     Args:
-        path: JSON with an object of these, all but ``like`` optional: ``like`` (a scale), ``name``, ``source``; ``bases``,
-            ``learning_rates``, ``settings`` and ``launcher`` (their entries replace the other's, the rest stays);
-            ``method_settings``, ``control_base`` (null: none), ``max_steps`` (no run is longer), ``output`` (folder).
+        path: JSON with an object of these, all but ``like`` optional: ``like`` (a scale), ``name`` (a folder's, of no other
+            scale), ``source``; ``bases``, ``revisions`` (commit by base, for other ones of the hub), ``learning_rates``,
+            ``settings`` and ``launcher`` (their entries replace the other's, the rest stays); ``method_settings``,
+            ``control_base`` (null: none), ``max_steps`` (no run is longer), ``output`` (folder).
 
     Raises:
-        ValueError: If the file is none, or a key or value is not allowed.
+        ValueError: If the file is none, or a key or value is not allowed. Values of ``settings`` and ``learning_rates`` are
+            checked when runs are made of them.
     """
-    try:
-        given = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"scale file {path} cannot be read: {error}") from None
-    if not isinstance(given, dict):
-        raise ValueError(f'scale file {path} must hold an object such as {{"like": "paper", "max_steps": 2}}')
-    for key in given:
-        _check(key, KEYS, f"scale file {path}")
-    if given.get("like") not in SCALES:
-        raise ValueError(f"scale file {path}: like={given.get('like')!r} is not one of {', '.join(SCALES)}")
-    like, base = SCALES[given["like"]], path.parent.absolute()
-    changes: dict[str, object] = {key: given[key] for key in ("source", "control_base", "method_settings") if key in given}
-    for key in ("bases", "learning_rates", "settings"):
-        merged = {**getattr(like, key), **given.get(key, {})}
-        if key != "settings":
-            for name in given.get(key, {}):
-                _check(name, ("ar", "dllm", "masked_ar"), f"scale file {path}, {key}")
-        changes[key] = merged
+    given = _read(path)
+    like, base, changes = SCALES[given["like"]], path.parent.absolute(), {}
+    for key in ("source", "control_base", "method_settings"):
+        if key in given:
+            changes[key] = given[key]
+    for key in ("bases", "revisions", "learning_rates", "settings"):
+        changes[key] = {**getattr(like, key), **given.get(key, {})}
     for name, where in given.get("bases", {}).items():
         if (base / where).is_dir():  # a folder beside the file; else a shipped base or a name on the hub
             changes["bases"][name] = str(base / where)
     if "max_steps" in given:
-        most = given["max_steps"]
-        if not isinstance(most, int) or isinstance(most, bool) or most < 1:
-            raise ValueError(f"scale file {path}: max_steps={most!r} must be a whole number from 1")
         changes["eval_steps"] = {
-            arm: {method: _cut(steps, most) for method, steps in by_method.items()} for arm, by_method in like.eval_steps.items()
+            arm: {method: _cut(steps, given["max_steps"]) for method, steps in by_method.items()}
+            for arm, by_method in like.eval_steps.items()
         }
-    launcher = given.get("launcher", {})
-    for key in launcher:
-        _check(key, [spec.name for spec in fields(Launcher)], f"scale file {path}, launcher")
-    if launcher:
+    if launcher := given.get("launcher"):
         converted = {"options": tuple, "config_file": lambda file: base / file}
         changes["launcher"] = replace(like.launcher, **{key: converted.get(key, lambda v: v)(v) for key, v in launcher.items()})
     changes["output"] = base / given["output"] if "output" in given else like.output
@@ -104,8 +107,50 @@ def _cut(steps: tuple[int, ...], most: int) -> tuple[int, ...]:
     return steps if steps[-1] <= most else (*(step for step in steps if step < most), most)
 
 
-def _check(name: str, known, where: str) -> None:
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"{where}: {name!r} is not known; {hint}There are {', '.join(known)}")
+def _read(path: Path) -> dict:
+    """The file's object, of which every key and the kind of every value is allowed. Raises ValueError."""
+    try:
+        given = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"scale file {path} cannot be read: {error}") from None
+    where = f"scale file {path}"
+    if not isinstance(given, dict):
+        raise ValueError(f'{where} must hold an object such as {{"like": "paper", "max_steps": 2}}')
+    _check(given, KINDS, where)
+    if given.get("like") not in SCALES:
+        raise ValueError(f"{where}: like={given.get('like')!r} is not one of {', '.join(SCALES)}")
+    name = given.get("name", path.stem)
+    if name in SCALES or not re.fullmatch(r"\w[\w. -]*", name):
+        raise ValueError(
+            f"{where}: its name {name!r} must be one for a folder, and of no other scale; rename the file, or give it a name, "
+            'for example "name": "my_trial"'
+        )
+    if given.get("max_steps", 1) < 1:
+        raise ValueError(f"{where}: max_steps={given['max_steps']} must be a whole number from 1")
+    for key, kinds in (("bases", dict.fromkeys(METHODS, str)), ("learning_rates", dict.fromkeys(METHODS, float)), ("launcher", LAUNCHER_KINDS)):
+        _check(given.get(key, {}), kinds, f"{where}, {key}")
+    _check(given.get("method_settings", {}), dict.fromkeys(METHODS, dict), f"{where}, method_settings")
+    for settings in (given.get("settings", {}), *given.get("method_settings", {}).values()):
+        _check(settings, dict.fromkeys(SETTINGS, object), f"{where}, settings")
+    for base, commit in given.get("revisions", {}).items():
+        if not isinstance(commit, str):
+            raise ValueError(f"{where}, revisions: {base}={commit!r} must be a commit, a text")
+    launcher = given.get("launcher", {})
+    if not all(isinstance(option, str) for option in launcher.get("options", [])):
+        raise ValueError(f'{where}, launcher: options={launcher["options"]!r} must be texts, for example ["--shard"]')
+    if "config_file" in launcher and not (path.parent / launcher["config_file"]).is_file():
+        raise ValueError(f"{where}, launcher: there is no file {path.parent / launcher['config_file']}; paths are relative to the scale file")
+    return given
+
+
+def _check(given: Mapping, kinds: Mapping[str, type], where: str) -> None:
+    """Raises ValueError at the first key that ``kinds`` lacks or whose value is of another kind."""
+    for key, value in given.items():
+        if key not in kinds:
+            close = difflib.get_close_matches(key, kinds, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(f"{where}: {key!r} is not known; {hint}There are {', '.join(kinds)}")
+        kind = kinds[key]
+        allowed = (int, float) if kind is float else kind
+        if not isinstance(value, allowed) or (isinstance(value, bool) and kind in (int, float)):
+            raise ValueError(f"{where}: {key}={value!r} must be {WORDS[kind]}")

@@ -136,6 +136,24 @@ def test_the_papers_scale_has_the_settings_of_appendix_a4():
         ('{"like": "paper", "bases": {"lladm": "x"}}', "'lladm' is not known"),
         ('{"like": "paper", "max_steps": 0}', "max_steps=0 must be"),
         ('{"like": "paper", "launcher": {"gpus": 2}}', "'gpus' is not known"),
+        ('{"like": ["paper"]}', r"like=\['paper'\] must be a text"),
+        ('{"like": "paper", "name": "paper"}', "its name 'paper' must be one for a folder, and of no other scale"),
+        ('{"like": "paper", "name": "../other"}', "its name '../other' must be"),
+        ('{"like": "paper", "output": 3}', "output=3 must be a text"),
+        ('{"like": "paper", "max_steps": true}', "max_steps=True must be a whole number"),
+        ('{"like": "paper", "bases": ["x"]}', r"bases=\['x'\] must be an object"),
+        ('{"like": "paper", "bases": {"ar": 3}}', "bases: ar=3 must be a text"),
+        ('{"like": "paper", "revisions": {"x/y": 3}}', "revisions: x/y=3 must be a commit"),
+        ('{"like": "paper", "learning_rates": {"ar": "fast"}}', "learning_rates: ar='fast' must be a number"),
+        ('{"like": "paper", "settings": {"train_batch_sise": 8}}', "did you mean 'train_batch_size'"),
+        ('{"like": "paper", "settings": {"dataset": "wiki"}}', "'dataset' is not known"),
+        ('{"like": "paper", "method_settings": {"dlm": {}}}', "did you mean 'dllm'"),
+        ('{"like": "paper", "method_settings": {"dllm": {"sampler": 1}}}', "did you mean 'sampler_steps'"),
+        ('{"like": "paper", "launcher": []}', r"launcher=\[\] must be an object"),
+        ('{"like": "paper", "launcher": {"num_processes": "8"}}', "num_processes='8' must be a whole number"),
+        ('{"like": "paper", "launcher": {"options": "--shard"}}', "options='--shard' must be a list of texts"),
+        ('{"like": "paper", "launcher": {"options": ["--checkpoint-minutes", 5]}}', "must be texts"),
+        ('{"like": "paper", "launcher": {"config_file": "no.yaml"}}', "there is no file .*no.yaml"),
     ],
 )
 def test_a_scale_file_that_is_wrong_is_refused(tmp_path, content, message):
@@ -154,6 +172,14 @@ def test_a_scale_file_changes_what_it_names_alone(tmp_path):
     assert scale.eval_steps["name_description", False]["ar"] == (0, 30, 60, 100)
     assert scale.eval_steps["biography", True]["dllm"] == (0, 8, 16, 32, 64, 100)
     assert scale.store == PAPER.store.with_name("two_nodes")
+
+
+def test_a_scale_file_pins_another_base_of_the_hub(tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text('{"like": "paper", "bases": {"dllm": "GSAI-ML/LLaDA-1.5"}, "revisions": {"GSAI-ML/LLaDA-1.5": "abc"}}')
+    scale = replace(get_scale(str(path)), fingerprints={"wiki": "not read"})
+    assert make_run(scale, "dllm", "wiki", "none").base_revision == "abc"
+    assert make_run(scale, "ar", "wiki", "none").base_revision == PAPER.revisions[PAPER.bases["ar"]]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
