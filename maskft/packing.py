@@ -57,11 +57,16 @@ AttentionInterface.register(ATTENTION, _attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
+def pays(width: int) -> bool:
+    """Whether a model of this width is computed sooner without padding."""
+    return width >= NARROWEST
+
+
 def can_pack(model) -> bool:
     """Whether a causal model's attention is what is computed here, a Llama's over all that came before, and it pays."""
     config = model.config
     is_known = config.model_type == "llama" and config._attn_implementation in ("sdpa", ATTENTION)
-    return is_known and config.hidden_size >= NARROWEST
+    return is_known and pays(config.hidden_size)
 
 
 def packed_states(

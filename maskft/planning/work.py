@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
-from maskft.packing import NARROWEST
+from maskft.packing import pays
 from maskft.planning.lengths import Lengths, lengths_of, padded
 from maskft.planning.shapes import Real, Shape, cached_answer_flops, diffusion_answer_flops, shape_of, training_flops
 from maskft.runs import RunConfig
@@ -77,7 +77,7 @@ def work_of(run: RunConfig, *, recompute: bool = False) -> Work:
     shape, lengths = shape_of(run.base), lengths_of(run)
     rows = rows_per_step(run, lengths)
     # Of a wide causal model only attention sees padding (``packing``), which is left out here.
-    is_packed = run.method != "dllm" and shape.width >= NARROWEST
+    is_packed = run.method != "dllm" and pays(shape.width)
     length = lengths.sequence(run.method, lengths.mean if is_packed else lengths.batch_longest)
     step = training_flops(
         shape,
