@@ -134,6 +134,11 @@ def test_shapes_of_shipped_bases_are_read_from_their_configuration(base):
     assert n_parameters(shape_of(base)) == sum(p.numel() for p in model.parameters())
 
 
+def test_a_lladas_shape_is_read_from_its_own_configuration(hub_folders):
+    """Of ``hub_folders``: width 16, two layers and heads, feed-forward of 32, LLaDA's vocabulary."""
+    assert shape_of(str(hub_folders["llada"])) == Shape(2, 16, 32, 2, 2, 126_464)
+
+
 def test_a_base_of_unknown_shape_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
     for base in ("some/model", str(tmp_path)):
@@ -717,6 +722,15 @@ def test_a_plan_that_cannot_be_is_one_line(arguments, expected, capsys):
     assert main(["plan", *arguments]) == 1
     error = capsys.readouterr().err
     assert expected in error and error.startswith("maskft: ") and error.count("\n") == 1
+
+
+def test_a_plan_is_of_the_launchers_own_options():
+    started = replace(PAPER, launcher=replace(PAPER.launcher, num_processes=8, options=("--shard", "--activation-checkpointing", "--per-device-train-batch-size=4")))
+    said = show_plan(["table1"], PAPER, [0], gpus=8, per_device=4, checkpointing=True)
+    assert show_plan(["table1"], started, [0]) == said and "accumulation 2" in said
+    for options, message in ((("--per-device-train-batch-size",), "expected one argument"), (("--per-device-train-batch-size", "x"), "invalid int"), (("--per-device-train-batch-size", "0"), "per_device=0")):
+        with pytest.raises(ValueError, match=message):
+            show_plan(["table1"], replace(PAPER, launcher=replace(PAPER.launcher, options=options)), [0])
 
 
 def test_the_default_setup_is_the_papers():

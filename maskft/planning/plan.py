@@ -1,5 +1,6 @@
 """A plan: what exhibits cost before anything starts, a row an exhibit and a total in which shared runs count once."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
@@ -8,6 +9,7 @@ import pandas as pd
 
 from maskft.data import DATASETS
 from maskft.exhibits import exhibit_runs
+from maskft.launcher import Launcher
 from maskft.planning.hardware import GPUS, MEMORY_SHARE, Gpu
 from maskft.planning.lengths import lengths_of, padded
 from maskft.planning.memory import GIB, Memory, answering_memory, training_memory
@@ -64,6 +66,27 @@ class Setup:
     def usable(self) -> float:
         """Bytes of a GPU that a plan may fill."""
         return MEMORY_SHARE * self.gpu.memory
+
+
+def setup_of(launcher: Launcher, batch: int, gpu: Gpu) -> Setup:
+    """How training is started, as a setup of GPUs of one kind: options that are not given are training's own defaults.
+
+    Args:
+        launcher: Its options are those of ``maskft.training``.
+        batch: Sequences of a global batch, which are all at once where nothing says fewer.
+        gpu: The kind.
+
+    Raises:
+        ValueError: If an option lacks its number, or the number is none or below 1.
+    """
+    parser = argparse.ArgumentParser(exit_on_error=False, add_help=False)
+    parser.add_argument("--per-device-train-batch-size", type=int, default=batch)
+    parser.add_argument("--activation-checkpointing", action="store_true")
+    try:
+        given, _ = parser.parse_known_args(launcher.options)
+    except argparse.ArgumentError as error:
+        raise ValueError(f"options {' '.join(launcher.options)} of the launcher: {error}") from None
+    return Setup(gpu, launcher.num_processes, given.per_device_train_batch_size, given.activation_checkpointing)
 
 
 def planned_runs(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:

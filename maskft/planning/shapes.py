@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from maskft.llada import llama_config
 from maskft.models import base_folder
 
 Real = float | int  # counts stay whole numbers where what they are made of is whole
@@ -57,23 +58,31 @@ def shape_of(base: str) -> Shape:
     """The shape of a base, without its weights.
 
     Args:
-        base: A key of ``SHAPES``, a shipped base, or a folder with a Llama's ``config.json``.
+        base: A key of ``SHAPES``, a shipped base, or a folder with a Llama's or LLaDA's ``config.json``.
 
     Raises:
         ValueError: If it is none of them.
-        FileNotFoundError: If a shipped base is missing.
+        FileNotFoundError: If a shipped base is missing, or a folder's configuration.
     """
     if base in SHAPES:
         return SHAPES[base]
     folder = base_folder(base)
     config = json.loads(Path(folder, "config.json").read_text()) if isinstance(folder, Path) else {}
-    if config.get("model_type") != "llama":
-        raise ValueError(f"base {base!r}: its shape is not known; give a folder of a Llama, or add it to maskft.planning.shapes.SHAPES")
+    if config.get("model_type") not in ("llama", "llada"):
+        raise ValueError(
+            f"base {base!r}: its shape is not known; give a folder of a Llama or of LLaDA, or add it to maskft.planning.shapes.SHAPES"
+        )
     return shape_in(config)
 
 
 def shape_in(config: Mapping[str, Any]) -> Shape:
-    """The shape that a Llama's configuration (``config.json``) describes."""
+    """The shape that the configuration (``config.json``) of a Llama or of LLaDA describes.
+
+    Raises:
+        ValueError: If LLaDA's lacks a size, or has a setting that Llama's arithmetic cannot follow.
+    """
+    if config.get("model_type") == "llada":
+        config = llama_config(config).to_dict()
     return Shape(
         n_layers=config["num_hidden_layers"],
         width=config["hidden_size"],

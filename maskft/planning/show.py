@@ -1,6 +1,7 @@
 """A plan as text: the table of costs, memory by part, and what was assumed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from maskft.launch import available_cores
 from maskft.planning import hardware
 from maskft.planning.hardware import get_gpu
 from maskft.planning.memory import GIB
-from maskft.planning.plan import TOTAL, Setup, memory_table, plan, planned_runs
+from maskft.planning.plan import TOTAL, Setup, memory_table, plan, planned_runs, setup_of
 from maskft.planning.time import against_records, fit_core_rates, quickest, read_records
 from maskft.planning.work import SHORT_ANSWER
 from maskft.scales import Scale
@@ -38,7 +39,7 @@ def show_plan(
         gpu: Kind of GPU; without it, the paper's H100.
         gpus: How many; without it, the scale's.
         per_device: Sequences on a GPU at once; without it, the scale's.
-        checkpointing: Whether activations are computed again.
+        checkpointing: Whether activations are computed again, if the scale does not say so itself.
         cores: CPU cores; without it, those that are here.
 
     Raises:
@@ -55,19 +56,10 @@ def show_plan(
         raise ValueError(f"{', '.join(wrong)}: scale {scale.name} runs on {device}; use {use}")
     if not on_gpus:
         return _on_cores(exhibits, scale, seeds, world_seed, available_cores() if cores is None else cores)
-    setup = Setup(
-        get_gpu("H100" if gpu is None else gpu),
-        scale.launcher.num_processes if gpus is None else gpus,
-        _rows_at_once(scale) if per_device is None else per_device,
-        checkpointing,
-    )
+    setup = setup_of(scale.launcher, scale.settings["train_batch_size"], get_gpu("H100" if gpu is None else gpu))
+    given = {"gpus": gpus, "per_device": per_device, "checkpointing": checkpointing or None}
+    setup = replace(setup, **{name: value for name, value in given.items() if value is not None})
     return _on_gpus(exhibits, scale, seeds, world_seed, setup)
-
-
-def _rows_at_once(scale: Scale) -> int:
-    """Of a GPU, as the scale's training is started: a number of its own, or the whole batch."""
-    options, name = scale.launcher.options, "--per-device-train-batch-size"
-    return int(options[options.index(name) + 1] if name in options else scale.settings["train_batch_size"])
 
 
 def _on_gpus(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_seed: int, setup: Setup) -> str:
