@@ -1,13 +1,13 @@
 """What can fail late, looked at before anything starts: models, their access and ids, data, disk; then each GPU.
 
-``check_study`` runs where a study is launched and knows no GPU, which may be another machine's. ``check_device`` runs in each
-training process before weights are loaded. Both tell everything that is wrong at once.
+``check_study`` runs where a study is launched, and looks at GPUs only where runs are trained on the same machine.
+``check_device`` runs in each training process before weights are put on its GPU. Both tell everything that is wrong at once.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from huggingface_hub.errors import (
 )
 from transformers import AutoTokenizer
 
-from . import llada
 from .data import load_corpus
+from .launcher import Launcher, side_by_side, smallest_gpu_gib
 from .models import base_folder, prompts_for
-from .planning.hardware import MEMORY_SHARE
-from .planning.memory import GIB, answering_memory, training_memory
+from .planning.hardware import MEMORY_SHARE, Gpu
+from .planning.memory import GIB, Memory, answering_memory, training_memory
+from .planning.plan import check_fits, setup_of
 from .planning.shapes import Shape, n_parameters, shape_in
 from .runs import RunConfig
 
@@ -42,12 +43,17 @@ def _raise(problems: Sequence[str]) -> None:
         raise PreflightError("nothing was started:\n" + "\n".join(f"- {problem}" for problem in dict.fromkeys(problems)))
 
 
-def check_study(configs: Sequence[RunConfig], store: Path) -> None:
-    """Models, ids, data and disk of runs that are to be trained.
+def check_study(
+    configs: Sequence[RunConfig], store: Path, *, launcher: Launcher | None = None, workers: int | None = None, at_once: int = 1
+) -> None:
+    """Models, ids, data and disk of runs that are to be trained, and the GPUs of this machine if they are trained here.
 
     Args:
         configs: The runs.
         store: Where they will be written; it need not exist yet.
+        launcher: How a run is started on this machine; None: it is started on another.
+        workers: Training processes side by side on this machine, as ``launcher.side_by_side``.
+        at_once: Runs that are trained at the same time on other machines; each has checkpoints of its own.
 
     Raises:
         PreflightError: With everything that is wrong.
@@ -62,7 +68,13 @@ def check_study(configs: Sequence[RunConfig], store: Path) -> None:
         (c.dataset, c.source, c.world_seed, c.data_fingerprint, c.question_stride): None for c in configs
     }:
         problems += _look_at_data(dataset, source, world, fingerprint, stride)
-    problems += _look_at_disk(configs, shapes, store)
+    if launcher is not None and configs:
+        try:
+            at_once = len(side_by_side(launcher, workers, len(configs)))
+        except ValueError as error:
+            problems.append(str(error))
+        problems += _look_at_gpus([config for config in configs if config.base in shapes], launcher)
+    problems += _look_at_disk(configs, shapes, store, at_once)
     _raise(problems)
 
 
@@ -78,9 +90,9 @@ def _look_at_base(base: str, revision: str) -> Shape | list[str]:
         else:
             config = json.loads(Path(hf_hub_download(base, "config.json", revision=revision)).read_text())
         hub = {} if isinstance(folder, Path) else {"revision": revision}
-        llama = llada.llama_config(config).to_dict() if config.get("model_type") == "llada" else config
+        shape = shape_in(config)
         # As when it is loaded: a row of the embedding without a token can be the mask.
-        prompts = prompts_for(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **hub), llama["vocab_size"])
+        prompts = prompts_for(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **hub), shape.vocabulary)
     except GatedRepoError:
         return [f"{base} is gated: accept its licence at {constants.ENDPOINT}/{base}, then log in with `hf auth login`"]
     except RevisionNotFoundError:
@@ -89,10 +101,10 @@ def _look_at_base(base: str, revision: str) -> Shape | list[str]:
         return [f"{base} is neither a folder nor a repository of the hub that this account can see (`hf auth login`)"]
     except (LocalEntryNotFoundError, OSError, ValueError, KeyError) as error:
         return [f"{base} cannot be read: {str(error).splitlines()[0]}; without the hub, name a folder in a scale file (maskft.named_scales)"]
-    ids, size = prompts.ids, llama["vocab_size"]
+    ids, size = prompts.ids, shape.vocabulary
     if beyond := [n for n in (ids.mask, ids.pad, ids.end, *ids.stop, *ids.begin) if n >= size]:
         return [f"{base}: ids {beyond} of its tokenizer lie beyond the {size} rows of its embedding; model and tokenizer differ"]
-    return shape_in(llama)
+    return shape
 
 
 def _missing_files(folder: Path) -> list[str]:
@@ -112,11 +124,25 @@ def _look_at_data(dataset: str, source: str, world_seed: int, fingerprint: str, 
     return []
 
 
-def _look_at_disk(configs: Sequence[RunConfig], shapes: dict[str, Shape], store: Path) -> list[str]:
-    """Each finished run keeps its best weights; one run at a time has checkpoints, and a better one beside the best."""
+def _look_at_gpus(configs: Sequence[RunConfig], launcher: Launcher) -> list[str]:
+    """Memory by the plan, before a process waits for its weights only to be told. Nothing is asked of CUDA, which would take a GPU."""
+    options, gib = launcher.options, smallest_gpu_gib()
+    if launcher.kind != "gpu" or not gib or (launcher.num_processes > 1 and "--shard" not in options):
+        return []
+    here = Gpu("GPU(s) of this machine", flops=0, memory=gib * GIB, bandwidth=0, link=0)
+    try:
+        for batch in {config.train_batch_size for config in configs}:
+            check_fits([config for config in configs if config.train_batch_size == batch], setup_of(launcher, batch, here))
+    except ValueError as error:
+        return [f"{error} (by `maskft plan`; training's options are --per-device-train-batch-size and --activation-checkpointing)"]
+    return []
+
+
+def _look_at_disk(configs: Sequence[RunConfig], shapes: dict[str, Shape], store: Path, at_once: int = 1) -> list[str]:
+    """Each finished run keeps its best weights; a run in training has checkpoints, and a better one beside the best."""
     sizes = {base: n_parameters(shape) for base, shape in shapes.items()}
-    kept = sum(BEST * sizes.get(config.base, 0) for config in configs)
-    training = max(((BEST + 2 * CHECKPOINT) * size for size in sizes.values()), default=0)
+    of_runs = sorted((sizes.get(config.base, 0) for config in configs), reverse=True)
+    kept, training = BEST * sum(of_runs), (BEST + 2 * CHECKPOINT) * sum(of_runs[:at_once])
     hub = Path(constants.HF_HUB_CACHE)
     download = sum(
         BEST * size for base, size in sizes.items()
@@ -132,7 +158,7 @@ def _look_at_disk(configs: Sequence[RunConfig], shapes: dict[str, Shape], store:
         if size > (free := shutil.disk_usage(path).free):
             problems.append(
                 f"{path} has {free / GIB:.1f} GiB free and {size / GIB:.1f} GiB are needed (best weights of {len(configs)} "
-                f"runs, one run's checkpoints, models to be downloaded); make room, or train fewer exhibits at a time"
+                f"runs, checkpoints of {min(at_once, len(configs))} at a time, models to be downloaded); make room, or train fewer exhibits or fewer runs at a time"
             )
     return problems
 
@@ -166,14 +192,36 @@ def check_device(
     problems = []
     if config.precision != "float32" and not torch.cuda.is_bf16_supported(including_emulation=False):
         problems.append(f"{torch.cuda.get_device_name(device)} has no bfloat16; use precision='float32' or an Ampere GPU or newer")
-    training = training_memory(shape, gpus=shards, rows=rows, length=length, outputs=outputs, checkpointing=checkpointing).total
-    # Of a model that is whole here there is no copy, but one would be less than the gradients of its training.
-    need = max(training, answering_memory(shape, gpus=shards, rows=1, length=length + config.max_new_tokens))
-    free, total = torch.cuda.mem_get_info(device)
-    if need > MEMORY_SHARE * total or need > free:
+
+    def needed(rows_at_once: int, checkpointing: bool) -> tuple[float, Memory]:
+        training = training_memory(
+            shape, gpus=shards, rows=rows_at_once, length=length, outputs=outputs * rows_at_once / rows, checkpointing=checkpointing,
+            accumulates=rows_at_once * shards < config.train_batch_size,
+        )  # fmt: skip
+        # Of a model that is whole here there is no copy, but one would be less than the gradients of its training.
+        return max(training.total, answering_memory(shape, gpus=shards, rows=1, length=length + config.max_new_tokens)), training
+
+    (need, parts), (free, total) = needed(rows, checkpointing), torch.cuda.mem_get_info(device)
+    room = min(MEMORY_SHARE * total, free)
+    if need > room:
         problems.append(
             f"GPU {device.index} ({torch.cuda.get_device_name(device)}) has {free / GIB:.1f} of {total / GIB:.1f} GiB free and about "
-            f"{need / GIB:.1f} are needed; use --activation-checkpointing, a smaller --per-device-train-batch-size, "
-            f"{'more GPUs' if shards > 1 else '--shard on several GPUs'}, or end what else runs there ({os.getpid()} asks)"
+            f"{need / GIB:.1f} are needed; {_what_fits(lambda *setting: needed(*setting)[0] <= room, rows, checkpointing, shards)}"
+            f", or end what else runs there ({os.getpid()} asks). Weights, gradients and moments alone take "
+            f"{(parts.weights + parts.gradients + parts.optimizer) / GIB:.1f}; there is no AdamW in 8 bits or on the host here"
         )
     _raise(problems)
+
+
+def _what_fits(does_fit: Callable[[int, bool], bool], rows: int, checkpointing: bool, shards: int) -> str:
+    """Options of training with which a GPU has room: the smallest change of each kind; else more GPUs."""
+    fewer = [rows >> n for n in range(1, rows.bit_length())]
+    found = []
+    if not checkpointing and does_fit(rows, True):
+        found.append("--activation-checkpointing")
+    for each, suffix in ((checkpointing, ""), (True, " --activation-checkpointing")):
+        if most := next((n for n in fewer if does_fit(n, each)), None):
+            found.append(f"--per-device-train-batch-size {most}{suffix}")
+        if found:
+            return f"use {' or '.join(found)}"
+    return "use more GPUs" if shards > 1 else "use --shard on several GPUs"

@@ -56,25 +56,51 @@ def ensure(
         LaunchError: If runs failed; the others are finished.
     """
     store = RunStore(scale.store)
-    if executor not in EXECUTORS:
-        raise ValueError(f"executor {executor!r} is not one of {', '.join(EXECUTORS)}")
-    if executor == "local" and slurm:
-        raise ValueError("--slurm settings need --executor slurm")
-    if missing := store.missing(configs):
-        from .preflight import check_study
-
-        check_study(missing, store.root)
+    missing = store.missing(configs)
+    check(scale, missing, workers=workers, executor=executor, slurm=slurm)
     if executor == "local":
         launch_missing(missing, store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
         return
-    if workers is not None:
-        raise ValueError("--workers is of --executor local; on Slurm, --slurm array_parallelism=N limits the jobs side by side")
     from .slurm import read_settings, submit, wait_for
 
     jobs = submit(configs, store, launcher=scale.launcher, settings=read_settings(slurm), cost=expected_cost)
     print(f"{len(jobs)} job(s) given to Slurm" + (f": {jobs[0]} to {jobs[-1]}" if jobs else ""), flush=True)
     if wait:
         wait_for(configs, store, cost=expected_cost)
+
+
+def check(
+    scale: Scale,
+    missing: Sequence[RunConfig],
+    *,
+    workers: int | None = None,
+    executor: str = "local",
+    slurm: Sequence[str] = (),
+) -> None:
+    """What ``ensure`` looks at before it starts runs that are missing, of the executor they go to; options as there.
+
+    Raises:
+        ValueError: If an option is not allowed, or not one of the executor's.
+        PreflightError: If something that the runs need is not there.
+    """
+    if executor not in EXECUTORS:
+        raise ValueError(f"executor {executor!r} is not one of {', '.join(EXECUTORS)}")
+    if executor == "local" and slurm:
+        raise ValueError("--slurm settings need --executor slurm")
+    if executor == "slurm" and workers is not None:
+        raise ValueError("--workers is of --executor local; on Slurm, --slurm array_parallelism=N limits the jobs side by side")
+    if not missing:
+        return
+    from .preflight import check_study
+
+    if executor == "local":
+        check_study(missing, RunStore(scale.store).root, launcher=scale.launcher, workers=workers)
+        return
+    from .slurm import read_settings
+
+    # Without a limit of one's own all jobs may run at the same time.
+    at_once = read_settings(slurm).get("array_parallelism", len(missing))
+    check_study(missing, RunStore(scale.store).root, at_once=min(at_once, len(missing)))
 
 
 def is_ready(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections import namedtuple
 from dataclasses import replace
 from types import SimpleNamespace
@@ -18,10 +19,13 @@ from huggingface_hub.errors import (
 from maskft import preflight, study
 from maskft.data import load_corpus
 from maskft.exhibits import make_run
+from maskft.planning import Setup, planned_runs
+from maskft.planning.hardware import GPUS
 from maskft.planning.memory import GIB
-from maskft.planning.shapes import SHAPES
+from maskft.planning.plan import memory_of
+from maskft.planning.shapes import SHAPES, n_parameters, shape_of
 from maskft.preflight import PreflightError, check_device, check_study
-from maskft.scales import TINY
+from maskft.scales import PAPER, TINY
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 
@@ -122,11 +126,80 @@ def test_the_papers_disk_is_counted(tmp_path, config, monkeypatch):
         assert len(preflight._look_at_disk(runs, {LLAMA: SHAPES[LLAMA]}, tmp_path)) == problems
 
 
+def test_each_run_of_those_that_train_at_the_same_time_needs_room_for_checkpoints(tmp_path, config, monkeypatch):
+    """18 jobs of a cluster: 18 x (2 + 26) bytes a parameter where all may run at once, 18 x 2 + 5 x 26 where five may."""
+    usage, asked = namedtuple("usage", "total used free"), []
+    runs = [replace(config, seed=seed) for seed in range(18)]
+    n = n_parameters(shape_of(config.base))
+    monkeypatch.setattr(preflight.shutil, "which", lambda name: None)
+    for settings, bytes_each in (([], 18 * 28), (["array_parallelism=5"], 18 * 2 + 5 * 26), (["array_parallelism=99"], 18 * 28)):
+        for free, fits in ((bytes_each * n, True), (bytes_each * n - 1, False)):
+            monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path, free=free: usage(free, 0, free))
+            try:
+                study.check(replace(TINY, output=tmp_path), runs, executor="slurm", slurm=settings)
+                asked.append(fits)
+            except PreflightError as error:
+                asked.append(not fits and "at a time" in str(error))
+    assert all(asked)
+
+
+@pytest.mark.parametrize(
+    ("listed", "memory", "told_of"),
+    [
+        (4, 81559, None),  # as nvidia-smi says of an H100
+        (2, 81559, "a run takes 4 GPU"),
+        (4, 40960, "it needs 54.8 GiB on each of 4 GPU.* 36.8 can be used; what fits: --gpus 8; --gpu A100-80GB"),
+        (4, None, None),
+    ],
+)
+def test_the_gpus_of_a_machine_that_trains_are_looked_at_before_a_process_starts(tmp_path, monkeypatch, listed, memory, told_of):
+    """The paper's runs on four GPUs of an ``nvidia-smi`` that says how many there are and how large."""
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    lines = {"--list-gpus": "GPU 0: a\n" * listed, "--query-gpu=memory.total": "" if memory is None else f"{memory}\n" * listed}
+    tool.write_text(f"#!{sys.executable}\nimport sys\nsys.stdout.write({lines!r}[sys.argv[1]])\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(preflight, "_look_at_base", lambda base, revision: SHAPES[base])
+    monkeypatch.setattr(preflight, "_look_at_data", lambda *arguments: [])
+    monkeypatch.setattr(preflight, "_look_at_disk", lambda *arguments: [])
+    runs = planned_runs("table3", PAPER, [0])
+    if told_of is None:
+        check_study(runs, tmp_path, launcher=PAPER.launcher)
+    else:
+        with pytest.raises(PreflightError, match=told_of):
+            check_study(runs, tmp_path, launcher=PAPER.launcher)
+    check_study(runs, tmp_path)  # on another machine
+
+
 def test_nothing_starts_when_something_is_missing(config, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "launch_missing", lambda *arguments, **options: pytest.fail("started"))
     monkeypatch.setattr(type(TINY), "store", property(lambda self: tmp_path))
     with pytest.raises(PreflightError, match="has fingerprint"):
         study.ensure(TINY, [replace(config, data_fingerprint="0" * 16)])
+
+
+def test_a_gpu_that_is_too_small_is_told_what_would_fit(config, monkeypatch):
+    """Masked AR's longest Wiki batch on four GPUs, and whole on one: by the same arithmetic as the plan's remedies."""
+    device, (run,) = torch.device("cuda", 0), [r for r in planned_runs("table3", PAPER, [0]) if r.method == "masked_ar" and r.dataset == "wiki"][:1]
+    setup = Setup(GPUS["H100"])
+
+    def message(gib, shards):
+        gpu(monkeypatch, free=gib * GIB, total=gib * GIB)
+        with pytest.raises(PreflightError) as error:
+            check_device(device, run, shape=SHAPES[LLAMA], shards=shards, rows=16, length=280, outputs=16 * 127, checkpointing=False)
+        return str(error.value)
+
+    assert f"about {memory_of(run, setup).total / GIB:.1f} are needed" in message(50, 4)
+    # 46 of 50 GiB may be filled. The plan's smallest changes there:
+    fits = {(n, each): memory_of(run, replace(setup, per_device=n, checkpointing=each)).total <= 46 * GIB for n in (1, 2, 4, 8, 16) for each in (False, True)}
+    most = max(n for n in (1, 2, 4, 8) if fits[n, False])
+    assert fits[16, True] and f"use --activation-checkpointing or --per-device-train-batch-size {most}, or" in message(50, 4)
+    # 16 bytes a parameter are over a quarter on each of four: no option helps where that alone is too much.
+    alone = 16 * 8_030_261_248 / GIB
+    assert "use more GPUs, or" in message(30, 4) and f"moments alone take {alone / 4:.1f}" in message(30, 4)
+    assert "use --shard on several GPUs" in message(80, 1) and "no AdamW in 8 bits or on the host" in message(80, 1)
 
 
 def gpu(monkeypatch, *, free, total, bf16=True):
@@ -143,7 +216,7 @@ def test_a_gpu_is_asked_for_bfloat16_and_memory(config, monkeypatch):
     options = {"shape": SHAPES[LLAMA], "rows": 16, "length": 160, "outputs": 16 * 80, "checkpointing": False}
     gpu(monkeypatch, free=79 * GIB, total=80 * GIB)
     check_device(device, mixed, shards=4, **options)
-    with pytest.raises(PreflightError, match="about .* are needed; use --activation-checkpointing"):
+    with pytest.raises(PreflightError, match="about .* are needed; use --shard on several GPUs"):
         check_device(device, mixed, shards=1, **options)
     gpu(monkeypatch, free=20 * GIB, total=80 * GIB)
     with pytest.raises(PreflightError, match="has 20.0 of 80.0 GiB free"):

@@ -26,8 +26,9 @@ def add_commands(commands: Any) -> None:
     status.add_argument("--json", action="store_true", help="print the configurations, one JSON line each")
     status.set_defaults(run=_status)
 
-    check = commands.add_parser("check", help="whether models, data and disk are there for what is to be trained")
+    check = commands.add_parser("check", help="whether models, data, disk and GPUs are there for what is to be trained")
     _add_study_options(check)
+    _add_launch_options(check)
     check.set_defaults(run=_check)
 
     plan = commands.add_parser("plan", help="what exhibits cost, before anything starts")
@@ -154,13 +155,15 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from maskft.preflight import check_study
     from maskft.runs import RunStore
+    from maskft.study import check
 
     scale, runs = _runs(options)
     missing = RunStore(scale.store).missing(runs)
-    check_study(missing, scale.store)
-    print(f"{len(missing)} of {len(runs)} runs are to be trained; models, ids, data and disk are there")
+    check(scale, missing, **_launch_options(options))
+    # Of other machines each training process looks at its own GPU.
+    looked_at = "models, ids, data and disk" + (" and GPUs" if options.executor == "local" and scale.launcher.kind == "gpu" else "")
+    print(f"{len(missing)} of {len(runs)} runs are to be trained" + (f"; {looked_at} are there" if missing else ""))
     return 0
 
 
