@@ -12,7 +12,6 @@ store. What Slurm does to a job ends in one of three ways:
 submitit is imported where it is used: only this executor needs it (`pip install 'maskft[slurm]'`).
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -36,18 +35,12 @@ from maskft.launch import GRACE_S, POLL_S, TRAINING_MODULE, LaunchError, how_it_
 from maskft.launcher import Launcher, Machine
 from maskft.progress import _Progress
 from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
+from maskft.slurm_settings import SETTINGS, import_submitit
 
 QUEUED, RUNNING, FAILED, CANCELLED = "queued", "running", "failed", "cancelled"
 JOB_NAME = "maskft"
-SETTINGS_FILE = "MASKFT_SLURM"  # the environment variable that names a YAML file of settings
-SUBMITIT_LOGGING = "SUBMITIT_LOG_LEVEL"  # the environment variable that submitit's import reads
 LOOK_S = 10.0  # how often Slurm is asked while we wait: it serves everybody
 N_ARRAY = 500  # jobs of one array; Slurm's usual limit is 1001
-SETTINGS = {
-    "timeout_min": 24 * 60,  # of one attempt; a job that needs more goes on from its last checkpoint
-    "max_num_timeout": 20,  # attempts that may run out of time
-    "signal_delay_s": 120,  # before the limit: for the training to save its state
-}
 
 
 @dataclass(frozen=True)
@@ -140,61 +133,6 @@ class TrainingJob:
         return {name: value for name, value in vars(self).items() if name != "_process"}
 
 
-def read_settings(given: Sequence[str] = ()) -> dict[str, Any]:
-    """Settings of jobs: of the YAML file that `MASKFT_SLURM` names, then those given as KEY=VALUE.
-
-    Args:
-        given: for example `partition=gpu`, `timeout_min=600`. Keys are submitit's; values are read as YAML.
-
-    Raises:
-        ValueError: a key is unknown, or a text is not KEY=VALUE.
-        OSError: the file cannot be read.
-        ModuleNotFoundError: submitit is not installed.
-    """
-    import yaml
-
-    settings = dict(SETTINGS)
-    if path := os.environ.get(SETTINGS_FILE):
-        content = yaml.safe_load(Path(path).read_text()) or {}
-        if not isinstance(content, dict):
-            raise ValueError(f"{SETTINGS_FILE}={path}: the file must hold KEY: VALUE lines, for example partition: gpu")
-        settings |= content
-    for text in given:
-        key, is_pair, value = text.partition("=")
-        if not is_pair:
-            raise ValueError(f"--slurm {text!r} is not KEY=VALUE, for example partition=gpu")
-        settings[key] = yaml.safe_load(value)
-    known = _known_settings()
-    for key in settings:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=3)
-            raise ValueError(f"unknown Slurm setting {key!r}; " + (f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known)}"))
-    return settings
-
-
-def _known_settings() -> list[str]:
-    submitit = _submitit()
-    mine = {"name", "tasks_per_node", "ntasks_per_node", "nodes"}  # the launcher's to say
-    known = submitit.AutoExecutor._valid_parameters() | submitit.SlurmExecutor._valid_parameters() | {"max_num_timeout"}
-    return sorted(known - mine)
-
-
-def _submitit() -> Any:
-    # At its import submitit configures logging for the whole process, which closes the handlers of everybody else and their
-    # streams (absl's has the sys.stderr of its time), unless it is told not to. A job's own process still configures it.
-    given = os.environ.get(SUBMITIT_LOGGING)
-    os.environ[SUBMITIT_LOGGING] = "NOCONFIG"
-    try:
-        import submitit
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError("the Slurm executor needs submitit: pip install 'maskft[slurm]'") from None
-    finally:
-        del os.environ[SUBMITIT_LOGGING]
-        if given is not None:
-            os.environ[SUBMITIT_LOGGING] = given
-    return submitit
-
-
 def submit(
     configs: Iterable[RunConfig],
     store: RunStore,
@@ -211,7 +149,7 @@ def submit(
         configs: the runs that are needed.
         store: where they are looked for and written; on a disk that all machines see.
         launcher: how one run is started. A job asks for its machines and GPUs.
-        settings: of the jobs (`read_settings`).
+        settings: of the jobs (`slurm_settings.read_settings`).
         cost: expected cost of a run; orders them.
         module: the training module.
         cluster: `slurm`, or `local` for submitit's stand-in for a cluster on one machine.
@@ -223,7 +161,7 @@ def submit(
         RuntimeError: there is no Slurm here, or it refuses the job.
         ModuleNotFoundError: submitit is not installed.
     """
-    submitit = _submitit()
+    submitit = import_submitit()
     if cluster == "slurm" and shutil.which("sbatch") is None:
         raise RuntimeError("no Slurm here (sbatch is not on PATH); call this where jobs are submitted, or use --executor local")
     per_machine = launcher.num_processes // launcher.num_machines

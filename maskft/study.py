@@ -47,7 +47,7 @@ def ensure(
         configs: The runs.
         workers: Training processes side by side on this machine.
         executor: ``local`` for worker processes here, ``slurm`` for a job each.
-        slurm: Settings of the jobs, as KEY=VALUE (``maskft.slurm``).
+        slurm: Settings of the jobs, as KEY=VALUE (``maskft.slurm_settings``).
         wait: Return when the jobs are over; else when they are submitted.
 
     Raises:
@@ -61,7 +61,8 @@ def ensure(
     if executor == "local":
         launch_missing(missing, store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
         return
-    from .slurm import read_settings, submit, wait_for
+    from .slurm import submit, wait_for
+    from .slurm_settings import read_settings
 
     jobs = submit(configs, store, launcher=scale.launcher, settings=read_settings(slurm), cost=expected_cost)
     print(f"{len(jobs)} job(s) given to Slurm" + (f": {jobs[0]} to {jobs[-1]}" if jobs else ""), flush=True)
@@ -96,7 +97,7 @@ def check(
     if executor == "local":
         check_study(missing, RunStore(scale.store).root, launcher=scale.launcher, workers=workers)
         return
-    from .slurm import read_settings
+    from .slurm_settings import read_settings
 
     # Without a limit of one's own all jobs may run at the same time.
     at_once = read_settings(slurm).get("array_parallelism", len(missing))

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from maskft.cli import main
 from maskft.launch import Launcher, LaunchError, ensure
 from maskft.runs import RunConfig, RunStore
 from maskft.slurm import jobs_of, submit, wait_for
+from maskft.slurm_settings import SETTINGS, read_settings
 from maskft.status import show_log, show_status, status
 
 pytest.importorskip("submitit")
@@ -315,7 +317,7 @@ def test_submitit_is_imported_without_closing_the_handlers_of_others(level):
     """In a process of its own, since submitit is imported once. What a job's process reads of the level stays as it was."""
     script = """
 import logging, os, sys
-from maskft.slurm import read_settings
+from maskft.slurm_settings import read_settings
 
 class Closable(logging.StreamHandler):
     was_closed = False
@@ -330,3 +332,40 @@ print("submitit" in sys.modules, handler.was_closed, os.environ.get("SUBMITIT_LO
     environment = {k: v for k, v in os.environ.items() if k != "SUBMITIT_LOG_LEVEL"} | ({"SUBMITIT_LOG_LEVEL": level} if level else {})
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False", str(level)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("partishun=gpu", "did you mean partition"),
+        ("partition", "is not KEY=VALUE"),
+        ("partition=[", "--slurm 'partition=\\[' is no YAML"),
+        ("nodes=3", "unknown Slurm setting 'nodes'"),  # the launcher's to say
+        ("timeout_min=soon", "timeout_min='soon' must be a whole number from 1"),
+        ("timeout_min=-5", "timeout_min=-5 must be"),
+        ("array_parallelism=", "array_parallelism=None must be"),
+        ("additional_parameters=3", "additional_parameters=3 must hold"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_is_submitted(given, message):
+    with pytest.raises(ValueError, match=message):
+        read_settings([given])
+
+
+def test_settings_of_the_file_come_before_those_given_and_a_wrong_file_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "cluster.yaml"
+    monkeypatch.setenv("MASKFT_SLURM", str(path))
+    path.write_text("partition: gpu\ntimeout_min: 60\n")
+    assert read_settings(["timeout_min=90"]) == {**SETTINGS, "partition": "gpu", "timeout_min": 90}
+    for content, message in (("partition: [", "cluster.yaml is no YAML"), ("- gpu", "must hold KEY: VALUE lines")):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            read_settings()
+
+
+def test_without_submitit_one_line_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    (tmp_path / "trial.json").write_text('{"like": "tiny", "output": "out"}')
+    assert main(["train", "table1", "--scale", str(tmp_path / "trial.json"), "--executor", "slurm"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("maskft: the Slurm executor needs submitit: pip install") and error.count("\n") == 1

@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (ValueError, LookupError, OSError, RuntimeError) as error:  # OSError: no file, no network, no space
+    # OSError: no file, no network, no space; ModuleNotFoundError: of an extra that is not installed.
+    except (ValueError, LookupError, OSError, RuntimeError, ModuleNotFoundError) as error:
         print(f"maskft: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
