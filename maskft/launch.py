@@ -209,6 +209,17 @@ def signal_group(process: subprocess.Popen, number: int) -> None:
         os.killpg(process.pid, number)
 
 
+def advice(log: str) -> str:
+    """What helps a run whose log ends so, as a line; empty where nothing is known that does."""
+    if "OutOfMemoryError" in log:
+        return (
+            "\n  a GPU's memory ran out: `maskft plan` says what a run needs; fewer sequences at once "
+            "(--per-device-train-batch-size) or --activation-checkpointing among the launcher's options of a scale file need less, "
+            "and neither changes the run"
+        )
+    return ""
+
+
 def tail(path: Path, n_lines: int = 20) -> str:
     """The last lines of a log, indented."""
     lines = path.read_text(errors="replace").splitlines()[-n_lines:]
@@ -222,7 +233,7 @@ def _report(failed: dict[RunConfig, str], store: RunStore, launcher: Launcher, m
         trace = store.failure_path(config)
         text = f"{trace}:\n{tail(trace)}" if trace.exists() else words
         # A module that cannot be imported fails every run in the same way: show that once.
-        parts += [f"\n{config.run_id}", text if text not in shown else "    (as above)"]
+        parts += [f"\n{config.run_id}", text + advice(text) if text not in shown else "    (as above)"]
         shown.add(text)
         again = trace.with_suffix(".jsonl")
         write_atomically(again, json.dumps(config.to_dict()) + "\n")

@@ -31,7 +31,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from maskft.launch import GRACE_S, POLL_S, TRAINING_MODULE, LaunchError, how_it_ended, signal_group, tail
+from maskft.launch import GRACE_S, POLL_S, TRAINING_MODULE, LaunchError, advice, how_it_ended, signal_group, tail
 from maskft.launcher import Launcher, Machine
 from maskft.progress import _Progress
 from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
@@ -240,7 +240,8 @@ def wait_for(
             log = trace if trace.exists() else job.log if job else None
             how = f" (job {job.job_id}: {job.reason or job.state})" if job else " (no job)"
             parts.append(f"\n{config.run_id}{how}")
-            parts.append(f"{log}:\n{tail(log)}" if log and log.is_file() else "    (no log)")
+            text = f"{log}:\n{tail(log)}" if log and log.is_file() else "    (no log)"
+            parts.append(text + advice(text))
         parts.append("\n  again: the same command")
         raise LaunchError("\n".join(parts), failed)
 

@@ -44,6 +44,9 @@ def train(config, staging):
     time.sleep(0.3)
     if told("fail", config):
         raise RuntimeError(f"seed {config.seed} went wrong")
+    if told("fill", config):
+        import torch
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     if told("die", config):
         os.kill(os.getpid(), 9)
     while told("hang", config):
@@ -145,6 +148,14 @@ def test_a_failed_run_is_reported_with_its_log_and_command_and_stops_no_other(st
     command = message.rpartition("again: ")[2]
     assert subprocess.run(shlex.split(command), stdout=subprocess.DEVNULL).returncode == 0
     assert store.missing(configs) == [] and not store.failure_path(configs[1]).exists()
+
+
+def test_a_gpu_whose_memory_runs_out_is_told_with_what_needs_less(store):
+    (store.root / "fill").write_text("1")
+    configs = [make_config(0), make_config(1)]
+    with pytest.raises(LaunchError, match="OutOfMemoryError: CUDA out of memory.*\n.*maskft plan.*--activation-checkpointing") as caught:
+        fake_ensure(configs, store, workers=1, progress=False)
+    assert caught.value.failed == (configs[1],)
 
 
 def test_a_module_that_cannot_start_fails_every_run_and_its_log_is_shown_once(store):
