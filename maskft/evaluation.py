@@ -4,11 +4,13 @@ Knows the sampler and the metrics; knows nothing of training or of where rows ar
 of the questions by itself, so that processes may stop at different lengths.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
+from .launcher import GPU_SHARE
 from .metrics import METRICS, score
 from .prompts import Prompts
 from .runs import RunConfig
@@ -54,15 +56,17 @@ CACHE_BYTES = 2**21
 def rows_that_fit(model, length: int) -> int:
     """How many questions to answer at a time, by memory: at least one.
 
-    On a GPU, what keys, values and activations of ``length`` tokens a row leave of half the free memory. On a CPU a
+    On a GPU, what keys, values and activations of ``length`` tokens a row leave of half the free memory, or of half this run's
+    part of a GPU that several share. On a CPU a
     bidirectional model passes over whole rows at every step, and its widest activation shall stay in the cache; a causal
     one passes over one token a row, and nothing there is short.
     """
     config = model.config
     if model.device.type == "cuda":
         width = 2 * config.num_hidden_layers * config.hidden_size + 3 * config.intermediate_size + 8 * config.hidden_size
-        reserved = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
-        room = (torch.cuda.mem_get_info(model.device)[0] + reserved) // 2
+        allocated, (free, total) = torch.cuda.memory_allocated(model.device), torch.cuda.mem_get_info(model.device)
+        free += torch.cuda.memory_reserved(model.device) - allocated
+        room = min(free, total // int(os.environ.get(GPU_SHARE, "1")) - allocated) // 2
     elif config.is_causal:
         return sys.maxsize
     else:

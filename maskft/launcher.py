@@ -4,6 +4,7 @@ The settings are files in ``assets/accelerate``, which ``accelerate launch --con
 many processes and machines there are and nothing of the method: precision and sharding belong to the training.
 """
 
+import math
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent / "assets" / "accelerate"
+GPU_SHARE = "MASKFT_RUNS_PER_GPU"  # environment variable: runs that share this process's GPU
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ def side_by_side(launcher: Launcher, workers: int | None, n_runs: int) -> list[d
         return [{"OMP_NUM_THREADS": str(max(1, available_cores() // n_workers))}] * n_workers
     each, n_shares = launcher.num_processes, len(gpus) // launcher.num_processes
     shares = [",".join(gpus[n * each : (n + 1) * each]) for n in range(n_shares)]
-    # Runs that share a GPU have a thread each, or their hosts would be in each other's way.
-    threads = {"OMP_NUM_THREADS": "1"} if launcher.runs_per_gpu > 1 else {}
-    return [{"CUDA_VISIBLE_DEVICES": shares[n % n_shares], **threads} for n in range(n_workers)]
+    shared: dict[str, str] = {}
+    if launcher.runs_per_gpu > 1:
+        # Runs that share a GPU have a thread each, or their hosts would be in each other's way, and leave each other memory.
+        shared = {"OMP_NUM_THREADS": "1", GPU_SHARE: str(math.ceil(n_workers / n_shares))}
+    return [{"CUDA_VISIBLE_DEVICES": shares[n % n_shares], **shared} for n in range(n_workers)]

@@ -205,7 +205,7 @@ def check_device(
     room = min(MEMORY_SHARE * total, free)
     if need > room:
         problems.append(
-            f"GPU {device.index} ({torch.cuda.get_device_name(device)}) has {free / GIB:.1f} of {total / GIB:.1f} GiB free and about "
+            f"GPU {device.index or 0} ({torch.cuda.get_device_name(device)}) has {free / GIB:.1f} of {total / GIB:.1f} GiB free and about "
             f"{need / GIB:.1f} are needed; {_what_fits(lambda *setting: needed(*setting)[0] <= room, rows, checkpointing, shards)}"
             f", or end what else runs there ({os.getpid()} asks). Weights, gradients and moments alone take "
             f"{(parts.weights + parts.gradients + parts.optimizer) / GIB:.1f}; there is no AdamW in 8 bits or on the host here"

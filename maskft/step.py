@@ -16,7 +16,7 @@ from .chunked_loss import loss_of
 from .collators import ARCollator, DiffusionCollator, MaskedARCollator
 from .losses import IGNORED, autoregressive_loss, diffusion_weights, masked_diffusion_loss, weighted_loss
 from .masking import generator_for
-from .packing import ATTENTION, NARROWEST, packed_states
+from .packing import ATTENTION, packed_states, pays
 from .prompts import Prompts
 from .recording import Recorded, can_record
 from .runs import RunConfig
@@ -116,7 +116,7 @@ WIDTH_MULTIPLE, OUTPUT_MULTIPLE = 32, 256
 
 def can_record_steps(model) -> bool:
     """Whether a model's training steps are launched slower than a GPU computes them, and can be recorded."""
-    return model.config.hidden_size < NARROWEST and can_record(model)
+    return not pays(model.config.hidden_size) and can_record(model)
 
 
 class RecordedGradients:

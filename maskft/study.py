@@ -167,7 +167,7 @@ def as_recorded(scale: Scale) -> Scale:
     firsts = [json.loads(path.open().readline())["config"] for path in sorted(scale.records.glob("*.jsonl"))]
     fingerprints = {first["dataset"]: first["data_fingerprint"] for first in firsts}
     adapted = {first["base"]: first["base_revision"] for first in firsts if first["method"] == "dllm"}
-    bases = {"dllm": base for base in adapted}
+    bases = dict(zip(["dllm"], adapted, strict=False))
     return replace(
         scale, fingerprints={**scale.fingerprints, **fingerprints},
         bases={**scale.bases, **bases}, revisions={**scale.revisions, **adapted},

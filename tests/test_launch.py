@@ -307,7 +307,8 @@ def test_workers_share_the_cores_or_the_gpus_of_a_machine(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     shared = side_by_side(Launcher(kind="gpu", runs_per_gpu=5), None, 9)
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shared] == ["0", "1"] * 3
-    assert all(share["OMP_NUM_THREADS"] == "1" for share in shared)
+    assert all(share["OMP_NUM_THREADS"] == "1" and share[launcher.GPU_SHARE] == "3" for share in shared)
+    assert {share[launcher.GPU_SHARE] for share in side_by_side(Launcher(kind="gpu", runs_per_gpu=5), None, 3)} == {"2"}
     monkeypatch.setattr(launcher, "smallest_gpu_gib", lambda: 23.6)
     assert len(side_by_side(Launcher(kind="gpu", runs_per_gpu=5, gib_per_run=10.0), None, 9)) == 2 * 2
     assert len(side_by_side(Launcher(kind="gpu", runs_per_gpu=5, gib_per_run=30.0), None, 9)) == 2
