@@ -72,7 +72,7 @@ print(table.rename(columns=CATEGORY_LABELS).to_string(index=False, float_format=
 # %% [markdown]
 # ## To the end, on a GPU
 # `maskft train figure5 table3 --scale small` on a machine with a GPU trains longer, in batches of 21, asks all questions, and
-# answers may have 64 tokens. First the learning rates: both methods get the same grid, on the same documents. The row of each
+# answers may have 64 tokens. First the learning rates: all methods get the same grid, on the same documents. The row of each
 # run is its best checkpoint (by total accuracy).
 
 # %% tags=["nbval-check-output"]
@@ -93,8 +93,8 @@ sweep["learning_rate"] = sweep.learning_rate.map("{:g}".format)
 print(sweep.rename(columns=CATEGORY_LABELS).to_string(index=False, float_format="%.3f"))
 
 # %% [markdown]
-# At its best rate masked AR answers all four kinds of questions, plain AR one: the gap closes at this size. The curves, at each
-# method's best rate:
+# At their best rates masked AR and the dLLM answer all four kinds of questions, plain AR one: the gap is there at this size, and it
+# closes. The curves, at the least rate of each method that is within 0.01 of its best:
 
 # %%
 main = [run for seed in range(N_PAPER_SEEDS) for run in table3_runs(study.scale, [seed]) if study.store.is_finished(run)]
@@ -113,7 +113,7 @@ print(study_table[study_table.dataset != "name_description"].to_string(index=Fal
 
 # %% [markdown]
 # ## The same weights as a masked diffusion model
-# `maskft adapt` made it on a GPU in three minutes: held-out text, cross-entropy in nats (accuracy) on masked tokens by the share
+# `maskft adapt` made it on a GPU in two minutes: held-out text, cross-entropy in nats (accuracy) on masked tokens by the share
 # that is masked. The last rows are the phase on questions, which costs text and teaches to answer.
 
 # %% tags=["nbval-check-output"]
