@@ -45,7 +45,7 @@ class Launcher:
         runs_per_gpu: runs that share a GPU, where one alone does not fill it: a small model's step is mostly the host
             launching kernels, and each run has a core for that.
         gib_per_run: memory that each of them needs; fewer share a GPU that has not so much.
-        options: further options of the training module: how a run is computed, never what (`training.Execution`).
+        options: further options of the training module: how a run is computed, never what (`execution`).
 
     Raises:
         ValueError: an unknown kind, more processes than the kind can have, or machines with unequal numbers of them.

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from . import small_weights
+from .execution import execution_of
 from .models import hub_commit, revision_of
 from .paper import METHODS
 from .runs import RunConfig
@@ -138,6 +139,10 @@ def _read(path: Path) -> dict:
     launcher = given.get("launcher", {})
     if not all(isinstance(option, str) for option in launcher.get("options", [])):
         raise ValueError(f'{where}, launcher: options={launcher["options"]!r} must be texts, for example ["--shard"]')
+    try:
+        execution_of(launcher.get("options", []))
+    except ValueError as error:
+        raise ValueError(f"{where}, launcher: {error}") from None
     if "config_file" in launcher and not (path.parent / launcher["config_file"]).is_file():
         raise ValueError(f"{where}, launcher: there is no file {path.parent / launcher['config_file']}; paths are relative to the scale file")
     return given

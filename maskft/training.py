@@ -18,7 +18,6 @@ import sys
 import time
 import traceback
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from itertools import islice
@@ -32,6 +31,7 @@ from torch import Tensor, distributed
 from .checkpoints import Checkpoints, Interrupted, Sigterm
 from .data import Corpus, load_corpus
 from .evaluation import answer_questions, score_answers, summarise
+from .execution import DEFAULTS, Execution, add_options
 from .metrics import pick_best_step, total_accuracy
 from .models import base_folder, load_base, revision_of
 from .packing import can_pack
@@ -57,6 +57,7 @@ from .step import (
 
 # Of the code that this process imported: the files may change while runs go on.
 COMMIT = current_commit()
+ADVICE = "use a smaller learning rate than"
 
 
 def check_inputs(config: RunConfig) -> Corpus:
@@ -80,40 +81,8 @@ def check_inputs(config: RunConfig) -> Corpus:
     return corpus
 
 
-@dataclass(frozen=True)
-class Execution:
-    """How a run is computed. The batch, its masks and its loss are the same whatever is said here.
-
-    Attributes:
-        shard: Spread weights, gradients and moments over the processes with FSDP2 (``sharding``), instead of a copy each.
-        per_device_train_batch_size: Most documents of a process at once; a larger share is taken in parts whose
-            gradients add up. None: all at once.
-        activation_checkpointing: Compute a layer's activations again in the backward pass instead of keeping them.
-        checkpoint_minutes: How often a run keeps what it needs to go on from (``checkpoints``).
-
-    Raises:
-        ValueError: If a number is not positive (minutes may be 0: after every step).
-    """
-
-    shard: bool = False
-    per_device_train_batch_size: int | None = None
-    activation_checkpointing: bool = False
-    checkpoint_minutes: float = 10.0
-
-    def __post_init__(self):
-        if self.per_device_train_batch_size is not None and self.per_device_train_batch_size < 1:
-            raise ValueError(f"per_device_train_batch_size={self.per_device_train_batch_size} must be at least 1")
-        if not self.checkpoint_minutes >= 0:
-            raise ValueError(f"checkpoint_minutes={self.checkpoint_minutes} must be at least 0")
-
-    def micro_batches(self, train_batch_size: int, n_ranks: int) -> int:
-        """Parts in which each process takes its share of a batch; the same on all, for each part is a collective."""
-        share = math.ceil(train_batch_size / n_ranks)
-        return math.ceil(share / (self.per_device_train_batch_size or share))
-
-
 def train(
-    config: RunConfig, store: RunStore, staging: Path, accelerator: Accelerator, execution: Execution = Execution(),
+    config: RunConfig, store: RunStore, staging: Path, accelerator: Accelerator, execution: Execution = DEFAULTS,
     sigterm: Sigterm | None = None,
 ) -> dict:  # fmt: skip
     """Train and evaluate one run, leaving its files in ``staging``; goes on from an earlier attempt's checkpoint there.
@@ -131,7 +100,7 @@ def train(
 
     Raises:
         ValueError: As ``check_inputs``.
-        FloatingPointError: If the loss is not finite.
+        FloatingPointError: If the loss or its gradient is not finite.
         RuntimeError: If FSDP2 was asked for and is not in force.
         Interrupted: On SIGTERM, once a checkpoint is written.
     """
@@ -227,12 +196,14 @@ def train(
             loss = loss + share.detach().float()
         if policy is not None:
             state.sharding, policy = policy.after_backward(), None
-        norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)
+        norm = float(whole_tensor(accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)))
+        if not math.isfinite(norm):  # before it makes every weight not a number, in a checkpoint too
+            raise FloatingPointError(f"gradient norm is {norm} at step {state.step}; {ADVICE} {config.learning_rate}")
         optimizer.step()
         optimizer.zero_grad(set_to_none=recorded is None)
         state.step += 1
         state.train_tokens += counts["n_tokens"]
-        state.losses.append({"step": state.step, "loss": None, "grad_norm": float(whole_tensor(norm)), **counts})
+        state.losses.append({"step": state.step, "loss": None, "grad_norm": norm, **counts})
         return loss
 
     model.train()
@@ -257,7 +228,7 @@ def train(
         value, came, is_due = accelerator.reduce(torch.cat([loss[None], flags]), "mean").tolist()
         state.losses[-1]["loss"] = value
         if not math.isfinite(value):
-            raise FloatingPointError(f"loss is {value} at step {state.step}; use a smaller learning rate than {config.learning_rate}")
+            raise FloatingPointError(f"loss is {value} at step {state.step}; {ADVICE} {config.learning_rate}")
         if came or is_due:
             keep_state()
         if came:
@@ -325,10 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True, help="folder of finished runs")
     parser.add_argument("--configs", type=Path, required=True, help="JSON lines, one RunConfig each")
-    parser.add_argument("--shard", action="store_true", help="spread the model over the processes (FSDP2)")
-    parser.add_argument("--per-device-train-batch-size", type=int, default=None, metavar="N", help="documents at once")
-    parser.add_argument("--activation-checkpointing", action="store_true", help="compute activations again, do not keep them")
-    parser.add_argument("--checkpoint-minutes", type=float, default=Execution.checkpoint_minutes, metavar="M", help="between checkpoints")
+    add_options(parser)
     options = vars(parser.parse_args(arguments))
     store, configs = RunStore(options.pop("store")), options.pop("configs").read_text().splitlines()
     execution, configs, n_failed = Execution(**options), [RunConfig.from_dict(json.loads(line)) for line in configs], 0

@@ -153,6 +153,9 @@ def test_the_papers_scale_has_the_settings_of_appendix_a4():
         ('{"like": "paper", "launcher": {"num_processes": "8"}}', "num_processes='8' must be a whole number"),
         ('{"like": "paper", "launcher": {"options": "--shard"}}', "options='--shard' must be a list of texts"),
         ('{"like": "paper", "launcher": {"options": ["--checkpoint-minutes", 5]}}', "must be texts"),
+        ('{"like": "paper", "launcher": {"options": ["--shrad"]}}', "'--shrad' is not known; there are --shard, "),
+        ('{"like": "paper", "launcher": {"options": ["--checkpoint-minutes", "x"]}}', "launcher: options --checkpoint-minutes x: .*invalid float value"),
+        ('{"like": "paper", "launcher": {"options": ["--per-device-train-batch-size", "0"]}}', "launcher: per_device_train_batch_size=0 must be"),
         ('{"like": "paper", "launcher": {"config_file": "no.yaml"}}', "there is no file .*no.yaml"),
     ],
 )

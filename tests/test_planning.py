@@ -728,7 +728,7 @@ def test_a_plan_is_of_the_launchers_own_options():
     started = replace(PAPER, launcher=replace(PAPER.launcher, num_processes=8, options=("--shard", "--activation-checkpointing", "--per-device-train-batch-size=4")))
     said = show_plan(["table1"], PAPER, [0], gpus=8, per_device=4, checkpointing=True)
     assert show_plan(["table1"], started, [0]) == said and "accumulation 2" in said
-    for options, message in ((("--per-device-train-batch-size",), "expected one argument"), (("--per-device-train-batch-size", "x"), "invalid int"), (("--per-device-train-batch-size", "0"), "per_device=0")):
+    for options, message in ((("--per-device-train-batch-size",), "expected one argument"), (("--per-device-train-batch-size", "x"), "invalid int"), (("--per-device-train-batch-size", "0"), "per_device_train_batch_size=0")):
         with pytest.raises(ValueError, match=message):
             show_plan(["table1"], replace(PAPER, launcher=replace(PAPER.launcher, options=options)), [0])
 

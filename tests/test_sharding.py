@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from maskft.execution import Execution
 from maskft.runs import RunStore
 from maskft.sharding import compute_dtype, mixed_precision_policy
-from maskft.training import Execution, main
+from maskft.training import main
 
 
 def test_the_policy_is_the_papers():

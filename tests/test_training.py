@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from maskft import training
 from maskft.data.synthetic.tokenizer import build_tokenizer
 from maskft.models import load_base, prompts_for
 from maskft.runs import RunStore
@@ -89,6 +90,20 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, make_config):
     config = make_config(learning_rate=1e30, eval_steps=(0, 5), warmup_ratio=0.0)
     code, store = run(tmp_path, config)
     assert code == 1 and "FloatingPointError" in store.failure_path(config).read_text()
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_take_it(tmp_path, make_config, monkeypatch):
+    """A loss of finite value with an infinite gradient, as a square root at zero has."""
+    from torch.optim import AdamW
+
+    taken = []
+    monkeypatch.setattr(AdamW, "step", lambda self, *arguments, **options: taken.append(self))
+    plain = training.batch_loss
+    monkeypatch.setattr(training, "batch_loss", lambda *arguments: plain(*arguments) + (0 * plain(*arguments)).sqrt())
+    config = make_config(eval_steps=(0, 5))
+    code, store = run(tmp_path, config)
+    found = store.failure_path(config).read_text()
+    assert code == 1 and not taken and "FloatingPointError: gradient norm is nan at step 0; use a smaller learning rate" in found
 
 
 def test_mixed_precision_keeps_float32_weights_and_pure_bf16_does_not(tmp_path, make_config):

@@ -49,7 +49,8 @@ COMPUTE_SHARE = 0.33
 # Seconds in which the host launches the kernels of one layer, measured on the machine of an H200, nothing compiled: however
 # quick the GPU is, a pass takes no less. transformers' ``generate`` at Llama's 8B shape took 8.70 s for 128 passes of 32
 # layers (gpu_llama.json); a whole step of SmolLM2's shape 0.093 s for 30 layers (training_step_smollm2.json). Both times are
-# the host's, so another one has others.
+# the host's, so another one has others. Since then AR answers and narrow models' steps are recorded and launched at once
+# (``recording``), of which one was timed (training_step_smollm2_recorded.json): of those a plan is on the safe side.
 ANSWER_LAUNCH = 2.1e-3
 STEP_LAUNCH = 3.1e-3
 # Assumptions.

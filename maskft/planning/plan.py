@@ -1,6 +1,5 @@
 """A plan: what exhibits cost before anything starts, a row an exhibit and a total in which shared runs count once."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
@@ -8,6 +7,7 @@ from math import ceil
 import pandas as pd
 
 from maskft.data import DATASETS
+from maskft.execution import execution_of
 from maskft.exhibits import exhibit_runs
 from maskft.launcher import Launcher
 from maskft.planning.hardware import GPUS, MEMORY_SHARE, Gpu
@@ -77,16 +77,10 @@ def setup_of(launcher: Launcher, batch: int, gpu: Gpu) -> Setup:
         gpu: The kind.
 
     Raises:
-        ValueError: If an option lacks its number, or the number is none or below 1.
+        ValueError: If an option is wrong.
     """
-    parser = argparse.ArgumentParser(exit_on_error=False, add_help=False)
-    parser.add_argument("--per-device-train-batch-size", type=int, default=batch)
-    parser.add_argument("--activation-checkpointing", action="store_true")
-    try:
-        given, _ = parser.parse_known_args(launcher.options)
-    except argparse.ArgumentError as error:
-        raise ValueError(f"options {' '.join(launcher.options)} of the launcher: {error}") from None
-    return Setup(gpu, launcher.num_processes, given.per_device_train_batch_size, given.activation_checkpointing)
+    how = execution_of(launcher.options)
+    return Setup(gpu, launcher.num_processes, how.per_device_train_batch_size or batch, how.activation_checkpointing)
 
 
 def planned_runs(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:

@@ -226,10 +226,10 @@ class OnAGpu:
 
 ON_A_GPU = {
     "llama-8b": OnAGpu("training_step_8b", partial(llama, PAPER_SHAPES["llama"]), 16, (40, 200), (16, 4), autocast=False),
-    "SmolLM2-135M": OnAGpu("training_step_smollm2", partial(smollm2, "SmolLM2-135M"), 60, (10, 60), (60,), autocast=True),
+    "SmolLM2-135M": OnAGpu("training_step_smollm2_recorded", partial(smollm2, "SmolLM2-135M"), 60, (10, 60), (60,), autocast=True),
     # To try the command without a GPU.
     "llama-small": OnAGpu("training_step_8b", partial(llama, SMALL_SHAPES["llama"], 1665), 4, (10, 60), (4, 2), autocast=False),
-    "SmolLM2-small": OnAGpu("training_step_smollm2", partial(smollm2, "tiny"), 4, (10, 60), (4,), autocast=True),
+    "SmolLM2-small": OnAGpu("training_step_smollm2_recorded", partial(smollm2, "tiny"), 4, (10, 60), (4,), autocast=True),
 }
 
 
