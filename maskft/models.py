@@ -12,7 +12,15 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from . import llada, small_weights
@@ -93,6 +101,18 @@ def prompts_for(tokenizer, n_rows: int | None = None) -> Prompts:
         first_ordinary=first,
     )
     return Prompts(tokenizer, family.chat, ids)
+
+
+def load_tokenizer(source: Path | str, **hub) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or a repository of the hub (``revision`` pins that). No remote code is run.
+
+    Raises:
+        OSError, ValueError: As transformers does.
+    """
+    kind = PreTrainedConfig.get_config_dict(source, **hub)[0].get("model_type")
+    # Or transformers would warn that it does not know the model, of which only the tokenizer is asked for.
+    known = {"config": LlamaConfig()} if kind == "llada" else {}
+    return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **known, **hub)
 
 
 def base_folder(base: str) -> Path | str:
@@ -191,7 +211,7 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[P
     kind = settings.get("model_type")
     if kind not in (*LLAMA_FAMILY, "llada"):
         raise ValueError(f"{base!r} is a {kind} model; maskft trains {', '.join(LLAMA_FAMILY)}, and LLaDA as a llama")
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub)
+    tokenizer = load_tokenizer(source, **hub)
     family = family_of(tokenizer)
     rotates_in_float32 = family is not None and family.rotates_in_float32
     if rotates_in_float32 and method != "dllm":

@@ -19,11 +19,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformers import AutoTokenizer
 
 from .data import load_corpus
 from .launcher import Launcher, side_by_side, smallest_gpu_gib
-from .models import base_folder, prompts_for
+from .models import base_folder, load_tokenizer, prompts_for
 from .planning.hardware import MEMORY_SHARE, Gpu
 from .planning.memory import GIB, Memory, answering_memory, training_memory
 from .planning.plan import check_fits, setup_of
@@ -92,7 +91,7 @@ def _look_at_base(base: str, revision: str) -> Shape | list[str]:
         hub = {} if isinstance(folder, Path) else {"revision": revision}
         shape = shape_in(config)
         # As when it is loaded: a row of the embedding without a token can be the mask.
-        prompts = prompts_for(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **hub), shape.vocabulary)
+        prompts = prompts_for(load_tokenizer(folder, **hub), shape.vocabulary)
     except GatedRepoError:
         return [f"{base} is gated: accept its licence at {constants.ENDPOINT}/{base}, then log in with `hf auth login`"]
     except RevisionNotFoundError:

@@ -1,9 +1,11 @@
 """Bases load in float32 with the right attention, and unsuitable ones are refused."""
 
+import logging
+
 import pytest
 import torch
 
-from maskft.models import SHIPPED, assert_attention, load_base, revision_of
+from maskft.models import SHIPPED, assert_attention, load_base, load_tokenizer, revision_of
 
 
 @pytest.mark.parametrize("base", SHIPPED)
@@ -34,6 +36,20 @@ def test_a_revision_changes_with_the_weights(tmp_path):
         model.model.norm.weight[0] += 1
     model.save_pretrained(tmp_path / "b")
     assert revision_of(str(tmp_path / "a")) != revision_of(str(tmp_path / "b"))
+
+
+def test_a_lladas_tokenizer_loads_without_an_alarm(small_hub_folders):
+    """transformers warns of a model that it does not know, whose tokenizer alone is asked for."""
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    try:
+        assert "<|mdm_mask|>" in load_tokenizer(small_hub_folders["llada"]).get_vocab()
+    finally:
+        logger.removeHandler(handler)
+    assert not said
 
 
 def test_a_base_that_is_nowhere_is_named():

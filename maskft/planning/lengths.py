@@ -119,12 +119,10 @@ def lengths_of(run: RunConfig) -> Lengths:
 
 @cache
 def _synthetic(dataset: str, paraphrases: str, world_seed: int, base: str, batch: int) -> Lengths:
-    from transformers import AutoTokenizer
-
-    from maskft.models import base_folder, prompts_for
+    from maskft.models import base_folder, load_tokenizer, prompts_for
 
     corpus = load_corpus(dataset, source="synthetic", world_seed=world_seed)
-    prompts = prompts_for(AutoTokenizer.from_pretrained(base_folder(base)))
+    prompts = prompts_for(load_tokenizer(base_folder(base)))
     context, target = prompts.demask([], [])
     frames = {
         "document_frame": len(prompts.document([])),

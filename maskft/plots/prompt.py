@@ -7,11 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
-from transformers import AutoTokenizer
 
 from maskft.collators import ARCollator, DiffusionCollator, MaskedARCollator
 from maskft.losses import IGNORED
-from maskft.models import base_folder, prompts_for
+from maskft.models import base_folder, load_tokenizer, prompts_for
 from maskft.paper import METHOD_LABELS
 from maskft.plots.style import METHOD_COLORS, STYLE
 from maskft.prompts import DEMASK_LEAD_IN, DEMASK_REQUEST, Prompts
@@ -44,7 +43,7 @@ def load_prompts(bases: Mapping[str, str], revisions: Mapping[str, str]) -> dict
 
     def load(base: str) -> Prompts:
         commit = revisions.get(base, "main")
-        return prompts_for(AutoTokenizer.from_pretrained(base_folder(base), revision=commit, trust_remote_code=False))
+        return prompts_for(load_tokenizer(base_folder(base), revision=commit))
 
     return {method: load(base) for method, base in bases.items()}
 
