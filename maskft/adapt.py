@@ -38,7 +38,14 @@ from .pretrain_tiny import BLOCK_LENGTH, Row, canvas_row
 from .prompts import Prompts
 from .runs import write_atomically
 from .samplers import generate_diffusion
-from .step import RecordedGradients, SupervisedLogits, can_record_steps, decay_groups, supervised_positions
+from .step import (
+    RecordedGradients,
+    SupervisedLogits,
+    can_record_steps,
+    check_finite,
+    decay_groups,
+    supervised_positions,
+)
 
 HELD_OUT_RATIOS = (0.15, 0.5, 0.85)
 HELD_OUT_CHUNKS, HELD_OUT_QUESTIONS = 32, 16  # the first of each; never trained on
@@ -253,7 +260,7 @@ def adapt(
         ValueError: If there is too little text or too few questions, if an answer is longer than the canvas, or a run with
             other settings was begun in the same place.
         FileExistsError: If the output is there.
-        FloatingPointError: If the loss is not finite.
+        FloatingPointError: If the loss or its gradient is not finite.
     """
     if output.exists():
         raise FileExistsError(f"{output} is there already; choose another --output, or delete it to make it again")
@@ -332,9 +339,8 @@ def adapt(
             batch = batch_of(rows, prompts.ids.pad)
             *places, labels = supervised_positions(batch, "dllm")
             mean = float(recorded(batch, plan.batch_size, *places, labels, torch.full(labels.shape, 1 / max(1, len(labels)))))
-        if not math.isfinite(mean):
-            raise FloatingPointError(f"loss is {mean} at step {step + 1}; use a smaller learning rate than {plan.learning_rate}")
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        check_finite("loss", mean, step + 1, plan.learning_rate)
+        check_finite("gradient norm", float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)), step + 1, plan.learning_rate)
         optimizer.step()
         optimizer.zero_grad(set_to_none=recorded is None)
         losses.append(mean)

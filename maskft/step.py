@@ -202,6 +202,16 @@ def parts_of(batch: dict[str, Tensor], n_parts: int) -> Iterator[dict[str, Tenso
         yield {name: value[rows][:, :width] if value.ndim == 2 else value[rows] for name, value in batch.items()}
 
 
+def check_finite(what: str, value: float, step: int, learning_rate: float) -> None:
+    """Refuse a loss or a gradient's norm that would make every weight not a number, in a checkpoint too.
+
+    Raises:
+        FloatingPointError: If ``value`` is not finite.
+    """
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{what} is {value} at step {step}; use a smaller learning rate than {learning_rate}")
+
+
 def recompute_activations(model) -> None:
     """Keep each layer's input alone and compute the rest again in the backward pass; changes ``model`` in place."""
     # Some releases of transformers 5 have only the older name, of which newer ones warn.

@@ -44,6 +44,7 @@ from .step import (
     batch_indices,
     batch_loss,
     can_record_steps,
+    check_finite,
     count_batch,
     learning_rate_factor,
     loss_weights,
@@ -57,7 +58,6 @@ from .step import (
 
 # Of the code that this process imported: the files may change while runs go on.
 COMMIT = current_commit()
-ADVICE = "use a smaller learning rate than"
 
 
 def check_inputs(config: RunConfig) -> Corpus:
@@ -197,8 +197,7 @@ def train(
         if policy is not None:
             state.sharding, policy = policy.after_backward(), None
         norm = float(whole_tensor(accelerator.clip_grad_norm_(wrapped.parameters(), config.max_grad_norm)))
-        if not math.isfinite(norm):  # before it makes every weight not a number, in a checkpoint too
-            raise FloatingPointError(f"gradient norm is {norm} at step {state.step}; {ADVICE} {config.learning_rate}")
+        check_finite("gradient norm", norm, state.step, config.learning_rate)
         optimizer.step()
         optimizer.zero_grad(set_to_none=recorded is None)
         state.step += 1
@@ -227,8 +226,7 @@ def train(
         flags = torch.tensor([sigterm.came, is_due], dtype=loss.dtype, device=loss.device)
         value, came, is_due = accelerator.reduce(torch.cat([loss[None], flags]), "mean").tolist()
         state.losses[-1]["loss"] = value
-        if not math.isfinite(value):
-            raise FloatingPointError(f"loss is {value} at step {state.step}; {ADVICE} {config.learning_rate}")
+        check_finite("loss", value, state.step, config.learning_rate)
         if came or is_due:
             keep_state()
         if came:

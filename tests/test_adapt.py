@@ -192,3 +192,18 @@ def test_the_command_reads_folders_and_lines(texts, questions, tmp_path, capsys)
     assert "q.jsonl, line 1: answer is None; expected a text" in capsys.readouterr().err
     assert main(["adapt", "tiny-ar", "--to", "dllm", *short, "--text", str(tmp_path / "nowhere")]) == 1
     assert "sotu, moby-dick, wordnet" in capsys.readouterr().err
+
+
+def test_a_gradient_that_is_not_finite_stops_it_before_the_weights_take_it(texts, questions, tmp_path, monkeypatch):
+    """A loss of finite value with an infinite gradient, as a square root at zero has."""
+    plain, taken = module.summed_loss, []
+
+    def steep(*arguments):
+        loss, *rest = plain(*arguments)
+        return (loss + (0 * loss).sqrt(), *rest)
+
+    monkeypatch.setattr(module, "summed_loss", steep)
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *arguments, **options: taken.append(self))
+    with pytest.raises(FloatingPointError, match="gradient norm is nan at step 1; use a smaller learning rate than 0.001"):
+        adapt(PLAN, texts, questions, tmp_path / "new")
+    assert not taken

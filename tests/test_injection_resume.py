@@ -184,6 +184,23 @@ def test_a_crash_after_the_last_step_does_not_train_again(material, uninterrupte
 # --- what is not taken up
 
 
+def test_no_checkpoint_keeps_weights_of_a_gradient_that_is_not_finite(material, uninterrupted, monkeypatch):
+    """The same command goes on from the step before, with the same bits."""
+    plain, steps = teach.batch_loss, []
+
+    def steep(*arguments):
+        steps.append(plain(*arguments))
+        return steps[-1] + (0 * steps[-1]).sqrt() if len(steps) == KILLED_AT else steps[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teach, "batch_loss", steep)
+        with pytest.raises(RuntimeError, match=f"gradient norm is nan at step {KILLED_AT}; use a smaller --learning-rate"):
+            inject(Request(**material), quiet)
+    output = inject(Request(**material), quiet)
+    assert resumed_at(output) == {"masked_ar": [KILLED_AT - 1]}
+    assert_same(output, uninterrupted())
+
+
 def grown(material: dict) -> dict:
     (Path(material["documents"]) / "more.txt").write_text("Iris Vale was born on May 8, 1950.")
     return {}

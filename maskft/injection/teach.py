@@ -170,7 +170,7 @@ def teach(
         say: Takes a line of progress.
 
     Raises:
-        RuntimeError: If the loss is not finite.
+        RuntimeError: If the loss or its gradient is not finite.
         Interrupted: On SIGTERM, once a checkpoint is written.
     """
     texts = [prompts.encode(passage.text) for passage in passages]
@@ -207,9 +207,10 @@ def teach(
                 part = batch_loss(wrapped, batch, config, counts)
             part.backward()
             loss += float(part.detach())
-        if not math.isfinite(loss):
-            raise RuntimeError(f"loss is {loss} at step {step + 1}; use a smaller --learning-rate than {config.learning_rate}")
-        torch.nn.utils.clip_grad_norm_(trained.values(), config.max_grad_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(trained.values(), config.max_grad_norm))
+        for what, value in {"loss": loss, "gradient norm": norm}.items():  # or a checkpoint would keep weights that are no numbers
+            if not math.isfinite(value):
+                raise RuntimeError(f"{what} is {value} at step {step + 1}; use a smaller --learning-rate than {config.learning_rate}")
         optimizer.step()
         optimizer.zero_grad()
         taught.losses.append(loss)

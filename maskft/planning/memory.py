@@ -80,7 +80,7 @@ def logit_bytes(shape: Shape, outputs: Real) -> Real:
 
     Of a chunk where there are many (``chunked_loss``): then the projection's bf16 gradient is there with the first.
     """
-    size = chunk_size(outputs, shape.width, shape.vocabulary)
+    size = chunk_size(outputs, shape.width, shape.vocabulary, on_gpu=True)
     return 3 * 4 * shape.vocabulary * size + (2 * shape.vocabulary * shape.width if size < outputs else 0)
 
 
