@@ -183,7 +183,7 @@ def _of_method(method: str) -> Runs:
 
 def _all_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
     """The runs of every exhibit that the claims are about."""
-    parts = (table3_runs, control_runs, table2_runs, fixed_ratio_runs, sweep_runs, random_token_runs, small_scale_runs)
+    parts = (table3_runs, control_runs, table2_runs, fixed_ratio_runs, sweep_runs, random_token_runs)
     return list(dict.fromkeys(run for part in parts for run in part(scale, seeds, world_seed)))
 
 
