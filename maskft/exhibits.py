@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
+from .bases import revision_of
 from .data import DATASETS, load_corpus
-from .models import revision_of
 from .paper import METHODS
 from .runs import RunConfig
 from .scales import TWO_CORES, Scale

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent / "assets" / "accelerate"
@@ -130,6 +131,11 @@ def available_gpus() -> list[str]:
         return []
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False).stdout
     return [str(n) for n, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
+
+
+def can_use_gpu() -> bool:
+    """Whether there is a GPU and the torch that is installed is one for GPUs; torch itself, which takes seconds, is not loaded."""
+    return not version("torch").endswith("+cpu") and bool(available_gpus())
 
 
 def smallest_gpu_gib() -> float:

@@ -7,7 +7,8 @@ generated answer", which is ROUGE-1 recall. Two readings of it stand side by sid
   word counts once, and fourteen function words are dropped, so that "the ... of the" is not knowledge.
 - `rouge1_recall`, rouge-score as it comes: lower case, ASCII letters and digits only, repeated words count again.
 
-This file knows strings and numbers only; it imports nothing of the package.
+This file knows strings and numbers only; it imports nothing of the package. rouge-score and scipy, a second to load, are
+imported where they are used: most who read scores compute none.
 """
 
 import math
@@ -15,10 +16,9 @@ import re
 import string
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
-from rouge_score.rouge_scorer import RougeScorer
-from scipy.optimize import OptimizeWarning, curve_fit
 
 DROPPED_WORDS = frozenset(("a", "of", "the", "and", "is", "are", "be", "to", "new", "on", "in", "at", "an", "for"))
 METRICS = ("accuracy", "rouge1_recall", "exact_match")
@@ -46,8 +46,13 @@ class ReleaseTokenizer:
 
 
 RELEASE_TOKENIZER = ReleaseTokenizer()
-RELEASE_SCORER = RougeScorer(["rouge1"], tokenizer=RELEASE_TOKENIZER)
-PLAIN_SCORER = RougeScorer(["rouge1"], use_stemmer=False)
+
+
+@cache
+def _scorer(**options):
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rouge1"], **options)
 
 
 def accuracy(answer: str, generation: str) -> float:
@@ -69,7 +74,7 @@ def accuracy(answer: str, generation: str) -> float:
             "expected at least one content word: reword the question or remove it"
         )
     # The ground truth is rouge-score's first argument; swapped, its recall is our precision.
-    return float(RELEASE_SCORER.score(answer, generation)["rouge1"].recall)
+    return float(_scorer(tokenizer=RELEASE_TOKENIZER).score(answer, generation)["rouge1"].recall)
 
 
 def rouge1_recall(answer: str, generation: str) -> float:
@@ -82,7 +87,7 @@ def rouge1_recall(answer: str, generation: str) -> float:
     Returns:
         Clipped count of the answer's words found in the generation over their number, between 0 and 1.
     """
-    return float(PLAIN_SCORER.score(answer, generation)["rouge1"].recall)
+    return float(_scorer(use_stemmer=False).score(answer, generation)["rouge1"].recall)
 
 
 def exact_match(answer: str, generation: str) -> float:
@@ -188,6 +193,8 @@ def fit_convergence(
     Raises:
         ValueError: lengths differ, a value is not finite or negative, or fewer than three points are after step 0.
     """
+    from scipy.optimize import OptimizeWarning, curve_fit
+
     x, y = np.asarray(steps, dtype=float), np.asarray(accuracies, dtype=float)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"steps of shape {x.shape} and accuracies of shape {y.shape}; expected two equal lengths")

@@ -1,14 +1,11 @@
 """Base models: one ``LlamaForCausalLM`` for all three methods, bidirectional or causal by ``config.is_causal``.
 
-A base is a name: one of the shipped tiny bases, the small base and what was made of it (``small_weights``), a folder, or a repository of the Hugging Face hub. Weights load in an
-explicit dtype (transformers 5 would take the checkpoint's own, and bfloat16 master weights undo the paper's mixed
-precision), no remote code is run, and the direction of attention is asserted on the loaded model, because an older
-transformers ignores the switch without a word.
+A base is a name (``bases``). Weights load in an explicit dtype (transformers 5 would take the checkpoint's own, and bfloat16
+master weights undo the paper's mixed precision), no remote code is run, and the direction of attention is asserted on the
+loaded model, because an older transformers ignores the switch without a word.
 """
 
-import hashlib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -21,15 +18,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.hub import cached_file, extract_commit_hash
 
-from . import llada, small_weights
+from . import llada
 from .ar_shift import has_ar_shift, shift_outputs
+from .bases import base_folder
 from .chat import chat_format_of, ordinary_ids, token_ids_of
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
 
-ASSETS = Path(__file__).parent / "assets"
-SHIPPED = ("tiny-ar", "tiny-ar-no-demask", "tiny-dllm")
 # Llama and its kin: the same layers but for biases and norms, the same names for decoder and head, one switch of attention.
 LLAMA_FAMILY = ("llama", "qwen2", "qwen3", "mistral", "smollm3")
 
@@ -113,64 +108,6 @@ def load_tokenizer(source: Path | str, **hub) -> PreTrainedTokenizerBase:
     # Or transformers would warn that it does not know the model, of which only the tokenizer is asked for.
     known = {"config": LlamaConfig()} if kind == "llada" else {}
     return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **known, **hub)
-
-
-def base_folder(base: str) -> Path | str:
-    """Where a base lies: the package's assets, the cache, a folder, or (returned unchanged) a repository of the hub.
-
-    Raises:
-        FileNotFoundError: If a shipped base is not there.
-    """
-    if base in SHIPPED:
-        folder = ASSETS / base
-        if not (folder / "model.safetensors").is_file():
-            raise FileNotFoundError(f"shipped base {base!r} is missing; run `maskft pretrain-tiny` to make it")
-        return folder
-    if base == small_weights.BASE:
-        return small_weights.small_base_folder()
-    if base == Path(base).name and (cached := small_weights.model_folder(base)).is_dir():
-        return cached
-    return Path(base) if Path(base).is_dir() else base
-
-
-def revision_of(base: str) -> str:
-    """What pins the weights of a base on this machine: 16 hex digits over its weight files and config.
-
-    Raises:
-        FileNotFoundError: If ``base`` is no shipped base and no folder; a hub repository is pinned by its commit, which
-            the scale gives.
-    """
-    if base == small_weights.BASE:
-        return small_weights.REVISION
-    folder = base_folder(base)
-    if not isinstance(folder, Path):
-        raise FileNotFoundError(f"base {base!r} is not one of {', '.join(SHIPPED)} and not a folder")
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")])
-    return _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
-
-
-@cache
-def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Hash of contents; with size and time as arguments, so that 16 GB are read again only when they changed."""
-    digest = hashlib.sha256()
-    for file, _, _ in files:
-        with file.open("rb") as content:
-            while part := content.read(1 << 24):
-                digest.update(part)
-    return digest.hexdigest()[:16]
-
-
-def hub_commit(name: str) -> str:
-    """The newest commit of a hub repository, or without a network the one in the local cache.
-
-    Raises:
-        ConnectionError: If there is neither.
-    """
-    try:
-        return extract_commit_hash(cached_file(name, "config.json"), None)
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise ConnectionError(f"{name!r} is no folder, and the hub does not give it: {reason}") from None
 
 
 @torch.no_grad()

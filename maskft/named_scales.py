@@ -15,9 +15,8 @@ from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
-from . import small_weights
+from .bases import adapted_name, hub_commit, model_folder, revision_of
 from .execution import execution_of
-from .models import hub_commit, revision_of
 from .paper import METHODS
 from .runs import RunConfig
 from .scales import SCALES, Scale
@@ -63,8 +62,8 @@ def _named_scale(name: str) -> Scale:
     if colon:
         revision = revision_of(base) if Path(base).is_dir() else hub_commit(base)
         scale = replace(scale, name=name, bases={"ar": base, "masked_ar": base}, revisions={base: revision})
-    dllm = small_weights.adapted_name(scale.bases["ar"])
-    if kind == "small" and (small_weights.model_folder(dllm) / "config.json").is_file():
+    dllm = adapted_name(scale.bases["ar"])
+    if kind == "small" and (model_folder(dllm) / "config.json").is_file():
         scale = replace(scale, bases={**scale.bases, "dllm": dllm}, revisions={**scale.revisions, dllm: revision_of(dllm)})
     return scale
 

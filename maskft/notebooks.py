@@ -7,7 +7,8 @@ papermill alone only warns of a parameter that a notebook does not have, and run
 import ast
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import jupytext
@@ -22,7 +23,7 @@ from .study import Study, open_study
 NOTEBOOKS = REPOSITORY / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-__all__ = ["NOTEBOOKS", "check_parameters", "open_study", "parameters_of", "place_of", "provenance", "run_notebook"]
+__all__ = ["NOTEBOOKS", "check_parameters", "open_study", "parameters_of", "place_of", "provenance", "run_notebook", "run_notebooks"]
 
 
 def provenance(notebook: str, study: Study) -> Provenance:
@@ -111,6 +112,29 @@ def run_notebook(
     partial.replace(target)
     failed.unlink(missing_ok=True)
     return target
+
+
+def run_notebooks(
+    names: Sequence[str], parameters: Mapping[str, object], scale: Scale, *, at_a_time: int, folder: Path = NOTEBOOKS
+) -> Iterator[tuple[str, Path | RuntimeError]]:
+    """Execute many notebooks, ``at_a_time`` side by side, and give each as it is done: its name, and its file or how it failed.
+
+    A kernel spends its time on one core, starting, importing and drawing. In threads of one process no two get the same ports.
+    When it is stopped, the notebooks in work are finished and no other is begun.
+
+    Raises:
+        As ``run_notebook``, but for a cell that fails.
+    """
+    pool = ThreadPoolExecutor(at_a_time)
+    try:
+        # From the end of the list, where the longest are: none is left alone at last.
+        targets = {name: place_of(name, scale, folder=folder) for name in reversed(names)}
+        jobs = {pool.submit(run_notebook, name, parameters, folder=folder, target_folder=target): name for name, target in targets.items()}
+        for job in as_completed(jobs):
+            error = job.exception()
+            yield jobs[job], error if isinstance(error, RuntimeError) else job.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _is_whole(path: Path) -> bool:

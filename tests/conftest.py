@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from maskft.bases import revision_of
 from maskft.data import load_corpus, origin
 from maskft.data.synthetic.tokenizer import build_tokenizer
 from maskft.llada import to_llada_keys
-from maskft.models import prompts_for, revision_of
+from maskft.models import prompts_for
 from maskft.runs import RunConfig
 
 

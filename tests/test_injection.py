@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from maskft.bases import ASSETS
 from maskft.cli import main
 from maskft.injection import Request, check, command, inject, measure, read_questions, teach
 from maskft.injection.passages import Passage
 from maskft.injection.questions import Question
 from maskft.injection.report import learned_table, render
 from maskft.masking import generator_for
-from maskft.models import ASSETS, load_base, prompts_for
+from maskft.models import load_base, prompts_for
 from maskft.runs import RunConfig
 from maskft.scales import PAPER, SMALL, TINY
 from maskft.step import SupervisedLogits, batch_loss, count_batch, make_collator

@@ -5,7 +5,8 @@ import logging
 import pytest
 import torch
 
-from maskft.models import SHIPPED, assert_attention, load_base, load_tokenizer, revision_of
+from maskft.bases import SHIPPED, revision_of
+from maskft.models import assert_attention, load_base, load_tokenizer
 
 
 @pytest.mark.parametrize("base", SHIPPED)

@@ -7,7 +7,7 @@ import jupytext
 import nbformat
 import pytest
 
-from maskft.notebooks import NOTEBOOKS, check_parameters, parameters_of, place_of, run_notebook
+from maskft.notebooks import NOTEBOOKS, check_parameters, parameters_of, place_of, run_notebook, run_notebooks
 from maskft.scales import SMALL, TINY
 
 SOURCES = sorted(NOTEBOOKS.glob("*.py"))
@@ -15,7 +15,7 @@ SOURCES = sorted(NOTEBOOKS.glob("*.py"))
 
 def write(folder: Path, name: str, body: str) -> None:
     header = "# ---\n# jupyter:\n#   kernelspec:\n#     display_name: Python 3\n#     language: python\n#     name: python3\n# ---\n\n"
-    (folder / f"{name}.py").write_text(f'{header}# %% tags=["parameters"]\nseeds = [0]\n\n# %%\n{body}\n')
+    (folder / f"{name}.py").write_text(f'{header}# %% tags=["parameters"]\nscale = "tiny"\nseeds = [0]\n\n# %%\n{body}\n')
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -68,6 +68,17 @@ def test_an_unknown_notebook_names_those_there_are(tmp_path):
     write(tmp_path, "here", "pass")
     with pytest.raises(FileNotFoundError, match="here"):
         run_notebook("there", {}, folder=tmp_path)
+
+
+def test_of_many_notebooks_side_by_side_one_that_fails_stops_no_other(tmp_path):
+    """Two wait for each other: they are done at all only if they run at the same time."""
+    meet = "import os, time\nopen({mine!r}, 'w')\nuntil = time.time() + 60\nwhile not os.path.exists({other!r}):\n    assert time.time() < until\n    time.sleep(0.05)"
+    for name, body in (
+        ("a", meet.format(mine="a", other="b")), ("b", meet.format(mine="b", other="a")), ("c", "raise ValueError('no data')"),
+    ):  # fmt: skip
+        write(tmp_path, name, body)
+    made = dict(run_notebooks(["c", "a", "b"], {}, replace(TINY, output=tmp_path), at_a_time=2, folder=tmp_path))
+    assert made["a"].name == "a.ipynb" and made["b"].is_file() and "no data" in str(made["c"])
 
 
 def test_another_scale_does_not_replace_the_pictures_of_the_notebook_s_own(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from maskft.models import ASSETS, SHIPPED
+from maskft.bases import ASSETS, SHIPPED
 from maskft.provenance import current_commit
 
 ROOT = Path(__file__).parents[1]

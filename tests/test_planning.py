@@ -19,13 +19,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from maskft import chunked_loss, exhibits
+from maskft.bases import ASSETS, SHIPPED
 from maskft.cli import main
 from maskft.data import load_corpus
 from maskft.data.origin import FILES
 from maskft.exhibits import make_run
 from maskft.launcher import Launcher
 from maskft.losses import autoregressive_loss
-from maskft.models import ASSETS, SHIPPED, load_base
+from maskft.models import load_base
 from maskft.paper import METHODS
 from maskft.planning import lengths
 from maskft.planning.hardware import COMPUTE_SHARE, GPUS, LINK_SHARE, Gpu, get_gpu, link_speed

@@ -18,11 +18,10 @@ from maskft.plots import (
     example_questions,
     figure1,
     figure3,
-    load_prompts,
     save_figure,
-    training_samples,
 )
 from maskft.plots.prompt import IN_LOSS, MASKED, passage
+from maskft.plots.samples import load_prompts, training_samples
 from maskft.plots.schematic import mark_of
 from maskft.provenance import Provenance
 from maskft.scales import TINY

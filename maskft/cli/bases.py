@@ -54,7 +54,7 @@ def add_commands(commands: Any) -> None:
 def _pretrain_tiny(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from maskft.models import ASSETS
+    from maskft.bases import ASSETS
     from maskft.pretrain_tiny import choose_recipes, pretrain_all
 
     recipes = choose_recipes(options.bases)
@@ -73,7 +73,7 @@ def _adapt(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from maskft.adapt import Adaptation, adapt
-    from maskft.small_weights import adapted_name, model_folder
+    from maskft.bases import adapted_name, model_folder
     from maskft.texts import PACKAGES, read_questions, read_texts
 
     for name in ("report_every", "save_every"):

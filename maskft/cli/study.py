@@ -92,8 +92,9 @@ def _launch_options(options: argparse.Namespace) -> dict:
 
 def _reproduce(options: argparse.Namespace) -> int:
     from maskft.launch import LaunchError
+    from maskft.launcher import available_cores
     from maskft.named_scales import get_scale
-    from maskft.notebooks import NOTEBOOKS, place_of, run_notebook
+    from maskft.notebooks import NOTEBOOKS, run_notebooks
     from maskft.study import ensure, is_ready
 
     exhibits = _exhibits(options)
@@ -117,15 +118,18 @@ def _reproduce(options: argparse.Namespace) -> int:
         "world_seed": options.world_seed,
         "from_records": options.from_records,
     }
-    for exhibit in exhibits:
-        if exhibit not in not_made:
-            print(f"notebook {exhibit}", flush=True)
-            print(f"  {run_notebook(exhibit, parameters, target_folder=place_of(exhibit, scale))}", flush=True)
+    to_make = [exhibit for exhibit in exhibits if exhibit not in not_made]
+    failed = 0
+    for exhibit, result in run_notebooks(to_make, parameters, scale, at_a_time=options.workers or available_cores()):
+        if isinstance(result, RuntimeError):
+            failed += 1
+            print(f"maskft: {result}", file=sys.stderr)
+        else:
+            print(f"notebook {exhibit}: {result}", flush=True)
     print(f"tables in {scale.tables}\nfigures in {scale.figures}")
     if not_made:
         print(f"maskft: not made, for want of failed runs: {', '.join(not_made)}; the same command tries them again", file=sys.stderr)
-        return 1
-    return 0
+    return 1 if not_made or failed else 0
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from ..bases import base_folder, revision_of
 from ..checkpoints import Interrupted, Sigterm
-from ..models import base_folder, revision_of
 from ..prompts import Prompts
 from ..runs import RunConfig, write_atomically
 from ..runs.files import canonical, sha256_of

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
+from ..bases import ASSETS
 from ..collators import ARCollator
 from ..data.synthetic.pretraining import PretrainingMix, draw_example, draw_question, known_world, present
 from ..data.synthetic.tokenizer import build_tokenizer
 from ..losses import autoregressive_loss
-from ..models import ASSETS
 from ..prompts import Prompts
 from ..reading import read_text
 from ..runs import RunConfig

@@ -11,8 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from ..bases import ASSETS
 from ..examples import as_marked, as_text
-from ..models import ASSETS
 from ..paper import METHOD_LABELS
 from ..runs import write_atomically
 from .questions import DIRECTIONS

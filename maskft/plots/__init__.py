@@ -3,7 +3,7 @@
 from maskft.plots.ablations import figure4, figure9
 from maskft.plots.dynamics import direction_curves, figure2, figure2_tokens, figure6, total_curves
 from maskft.plots.fits import table4_fits
-from maskft.plots.prompt import figure3, load_prompts, training_samples
+from maskft.plots.prompt import figure3
 from maskft.plots.schedule import schedule_chart
 from maskft.plots.schematic import direction_marks, example_questions, figure1
 from maskft.plots.seeds import seed_curves, seed_spread
@@ -24,12 +24,10 @@ __all__ = [
     "figure5",
     "figure6",
     "figure9",
-    "load_prompts",
     "save_figure",
     "schedule_chart",
     "seed_curves",
     "seed_spread",
     "table4_fits",
     "total_curves",
-    "training_samples",
 ]

@@ -98,7 +98,7 @@ def figure1(
 
     Args:
         marks: `direction_marks`.
-        samples: `plots.prompt.training_samples` of the example document.
+        samples: `plots.samples.training_samples` of the example document.
         questions: `example_questions` about it.
         n_paraphrases: texts of each document with paraphrases.
 

@@ -1,6 +1,7 @@
 """Pictures of one sentence: its masks over t, what each token costs each method, and the canvas of the sampler."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,9 @@ from matplotlib.figure import Figure
 
 from maskft.paper import METHOD_LABELS
 from maskft.plots.style import METHOD_COLORS, STYLE
-from maskft.samplers import Commit
+
+if TYPE_CHECKING:
+    from maskft.samplers import Commit
 
 WIDTH = 5.5
 MASKED, VISIBLE = "0.78", "white"
@@ -87,7 +90,7 @@ def draw_token_losses(texts: Sequence[str], losses: Mapping[str, Sequence[float]
     return figure
 
 
-def draw_canvas(commits: Sequence[Commit], texts: Sequence[str], block_length: int) -> Figure:
+def draw_canvas(commits: "Sequence[Commit]", texts: Sequence[str], block_length: int) -> Figure:
     """The canvas of the diffusion sampler, a row for each step: masked, just committed (with its confidence), final.
 
     The final token of each position stands below. Blocks that were never reached are left out.

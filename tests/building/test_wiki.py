@@ -11,13 +11,13 @@ import time
 import datasets
 import pytest
 
+from maskft.bases import revision_of
 from maskft.building import Endpoint, Journal, Wikipedia
 from maskft.building.recipe import Recipe
 from maskft.building.wiki import load_counter, open_journals
 from maskft.building.wikipedia import _plain
 from maskft.cli import build_parser, main
 from maskft.data import load_corpus
-from maskft.models import revision_of
 from maskft.runs import RunConfig
 from maskft.training import check_inputs
 
