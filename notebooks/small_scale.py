@@ -113,8 +113,9 @@ print(study_table.to_string(index=False, float_format="%.3f"))
 
 # %% [markdown]
 # ## The same weights as a masked diffusion model
-# `maskft adapt` made it on a GPU in two minutes: held-out text, cross-entropy in nats (accuracy) on masked tokens by the share
-# that is masked. The last rows are the phase on questions, which costs text and teaches to answer.
+# `maskft adapt` made it on a GPU in minutes, twice: weights of minutes were not kept, so the dLLM's first run on NameDescription has
+# another base than its others, by the same command. Of the first: held-out text, cross-entropy in nats (accuracy) on masked
+# tokens by the share that is masked. The last rows are the phase on questions, which costs text and teaches to answer.
 
 # %% tags=["nbval-check-output"]
 adaptation = json.loads((study.scale.tables / "adaptation.json").read_text())

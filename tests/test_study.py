@@ -9,7 +9,7 @@ import pytest
 from maskft import exhibits, study
 from maskft.exhibits import make_run, table3_runs
 from maskft.runs import RecordStore, RunStore, pack_records
-from maskft.scales import TINY
+from maskft.scales import SMALL, TINY
 from maskft.study import Study, open_study
 
 
@@ -62,6 +62,32 @@ def test_records_are_read_for_every_committed_seed_and_a_missing_cell_is_named(t
     taken = open_study("table3", "tiny", [0], 0, True, allow_missing=True)
     assert len(taken.configs) == len(runs) - 3 and runs[0] not in taken.configs
     assert taken.metrics.run_id.nunique() == len(runs) - 3
+
+
+def test_records_of_an_adapted_base_are_read_whichever_adaptation_they_name(tmp_path, monkeypatch, capsys):
+    """Two seeds of the dLLM, each of a base adapted anew; of original data an arm that nobody ran is named and left out."""
+    scale = replace(SMALL, revisions={}, bases={**SMALL.bases, "dllm": "b-dllm"})
+    monkeypatch.setattr(type(scale), "records", property(lambda self: tmp_path / "records"))
+    monkeypatch.setattr(study, "get_scale", lambda name: replace(scale, bases=SMALL.bases))
+    store = RunStore(tmp_path / "runs")
+    runs = [run for run in table3_runs(scale, [0, 1]) if (run.method, run.paraphrases) != ("ar", "same_order")]
+    runs = [replace(run, base_revision=f"adapted {run.seed}") if run.method == "dllm" else run for run in runs]
+    for config in runs:
+        _finish(store, config)
+    pack_records(runs, [store], tmp_path / "records")
+    opened = open_study("table3", "small", [0], 0, True)
+    assert set(opened.configs) == set(runs)
+    dllm = [run for run in table3_runs(opened.scale, [0, 1, 2]) if run.method == "dllm"]
+    assert set(opened.finished(dllm)) == {run for run in runs if run.method == "dllm"}
+    assert capsys.readouterr().out == (
+        "not run so far: ar on name_description (same_order), ar on biography (same_order), ar on wiki (same_order)\n"
+    )
+    other = replace(runs[0], base_revision="another")  # of a base that is not adapted the revision counts
+    assert opened.finished([other]) == [] and opened.finished([runs[0]]) == [runs[0]]
+    for path in (tmp_path / "records").glob("*"):
+        path.unlink()
+    with pytest.raises(LookupError, match="maskft reproduce table3 --scale small"):
+        open_study("table3", "small", [0], 0, True)
 
 
 def test_an_exhibit_that_allows_missing_records_opens_without_any(tmp_path, monkeypatch):
