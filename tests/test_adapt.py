@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from maskft import adapt as module
-from maskft.adapt import Adaptation, adapt, cut_into_chunks, masked_row, rows_of, summed_loss
+from maskft.adaptation import Adaptation, adapt, run
+from maskft.adaptation.measure import HELD_OUT_RATIOS, summed_loss
+from maskft.adaptation.rows import cut_into_chunks, masked_row, rows_of
 from maskft.ar_shift import has_ar_shift, shift_outputs
 from maskft.cli import main
 from maskft.collators import DiffusionCollator
@@ -186,7 +187,7 @@ def test_the_command_reads_folders_and_lines(texts, questions, tmp_path, capsys)
     short = ["--text-steps", "1", "--question-steps", "1", "--chunk-length", "24", "--answer-length", "24", "--precision", "float32"]
     where = ["--text", str(tmp_path / "text"), "--questions", str(tmp_path / "q.jsonl"), "--output", str(tmp_path / "made")]
     assert main(["adapt", "tiny-ar", "--to", "dllm", *short, *where]) == 0
-    assert load_base(str(tmp_path / "made"), method="dllm") and module.HELD_OUT_RATIOS == (0.15, 0.5, 0.85)
+    assert load_base(str(tmp_path / "made"), method="dllm") and HELD_OUT_RATIOS == (0.15, 0.5, 0.85)
     (tmp_path / "q.jsonl").write_text('{"question": "Who?"}\n')
     assert main(["adapt", "tiny-ar", "--to", "dllm", *short, *where, "--output", str(tmp_path / "b")]) == 1
     assert "q.jsonl, line 1: answer is None; expected a text" in capsys.readouterr().err
@@ -196,13 +197,13 @@ def test_the_command_reads_folders_and_lines(texts, questions, tmp_path, capsys)
 
 def test_a_gradient_that_is_not_finite_stops_it_before_the_weights_take_it(texts, questions, tmp_path, monkeypatch):
     """A loss of finite value with an infinite gradient, as a square root at zero has."""
-    plain, taken = module.summed_loss, []
+    taken = []
 
     def steep(*arguments):
-        loss, *rest = plain(*arguments)
+        loss, *rest = summed_loss(*arguments)
         return (loss + (0 * loss).sqrt(), *rest)
 
-    monkeypatch.setattr(module, "summed_loss", steep)
+    monkeypatch.setattr(run, "summed_loss", steep)
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *arguments, **options: taken.append(self))
     with pytest.raises(FloatingPointError, match="gradient norm is nan at step 1; use a smaller learning rate than 0.001"):
         adapt(PLAN, texts, questions, tmp_path / "new")

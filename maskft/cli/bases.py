@@ -72,7 +72,7 @@ def _small_weights(options: argparse.Namespace) -> int:
 def _adapt(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from maskft.adapt import Adaptation, adapt
+    from maskft.adaptation import Adaptation, adapt
     from maskft.bases import adapted_name, model_folder
     from maskft.texts import PACKAGES, read_questions, read_texts
 

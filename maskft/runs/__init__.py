@@ -23,6 +23,7 @@ can resume), `.locks/`, `.corrupt/`, `.progress/PROCESS.json` (`PROGRESS_FIELDS`
 `.logs/` (what workers print), `.slurm/` (jobs of a cluster and what they print).
 """
 
+from maskft.runs.committed import RecordStore, Store
 from maskft.runs.config import HASH_NEUTRAL_DEFAULTS, RunConfig
 from maskft.runs.files import (
     CORPUS_TEXTS,
@@ -46,7 +47,7 @@ from maskft.runs.records import (
     steps_to_keep,
     steps_to_pack,
 )
-from maskft.runs.store import WORKER, RecordStore, RunStore, Store
+from maskft.runs.store import WORKER, RunStore
 
 __all__ = [
     "CONFIG_COLUMNS",

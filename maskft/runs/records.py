@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from maskft.runs.committed import Store
 from maskft.runs.config import RunConfig
 from maskft.runs.files import CORPUS_TEXTS, GENERATION_FIELDS, METRIC_FIELDS, sha256_of, to_lines, write_atomically
-from maskft.runs.store import Store
 
 CONFIG_COLUMNS = (
     "run_id", "dataset", "method", "paraphrases", "base", "seed", "learning_rate", "mask_ratio_low", "mask_ratio_high",

@@ -12,12 +12,11 @@ import torch
 from maskft.ar_shift import has_ar_shift
 from maskft.samplers.diffusion import (
     Canvases,
-    Everywhere,
-    LastLayerAtWindow,
     check_request,
     choose_commits,
     fill_blocks,
 )
+from maskft.samplers.last_layer import Everywhere, LastLayerAtWindow
 
 
 @torch.inference_mode()
