@@ -165,6 +165,20 @@ def mixed_precision_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0
     ]
 
 
+def forgetting_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
+    """The runs without paraphrases on the sets that the claims are about, probed and twice as long on Biography: what is learned
+    and what is forgotten. Of the synthetic world alone, whose questions the bases are known to answer."""
+    if scale.source != "synthetic":
+        return []
+    runs = [
+        make_run(scale, method, dataset, "none", seed=seed, world_seed=world_seed, probe="forgetting")
+        for seed in seeds
+        for dataset in ("name_description", "biography")
+        for method in methods_of(scale)
+    ]
+    return [replace(run, eval_steps=(*run.eval_steps, 2 * run.total_steps)) if run.dataset == "biography" else run for run in runs]
+
+
 def small_scale_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
     """AR and masked AR on NameDescription without paraphrases, in what two cores do in three quarters of an hour."""
     if not is_small(scale):
@@ -210,12 +224,14 @@ EXHIBITS: dict[str, Runs] = {
     "method_from_scratch": _no_runs,
     "explore_generations": table3_runs,
     "mixed_precision": mixed_precision_runs,
+    "forgetting": forgetting_runs,
     "your_own_documents": _no_runs,
     "small_scale": small_scale_runs,
     "claims": _all_runs,
     "cluster_simulation": _no_runs,
 }
 ONLY_SMALL = ("small_scale",)  # at another scale it has no runs
+ON_REQUEST = ("forgetting",)  # not of the paper, and its runs take long: ``all`` draws it from records and does not train it
 
 
 def exhibit_runs(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:

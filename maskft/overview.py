@@ -88,6 +88,7 @@ ROWS = {
     "examples": Row("Appendix A.5", "generation examples, matched words marked"),
     "mixed_precision": Row("Appendix A.4", "float32 master weights against bfloat16 ones"),
     "claims": Row("all of them", "the paper's claims, judged"),
+    "forgetting": Row("–", "what tiny models forget while they learn: why some cells of Biography fail"),
     "small_scale": Row("–", "a real model learns sixty facts on two cores, asked forward and backward"),
     "method_from_scratch": Row("–", "the method, built in short cells on one sentence"),
     "explore_generations": Row("–", "browse answers, watch the dLLM unmask, ask your own question"),

@@ -36,6 +36,7 @@ from .execution import DEFAULTS, Execution, add_options
 from .metrics import pick_best_step, total_accuracy
 from .models import load_base
 from .packing import can_pack
+from .probing import probe_rows
 from .provenance import current_commit
 from .runs import RunConfig, RunStore, steps_to_keep, write_atomically
 from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard, whole_tensor
@@ -170,6 +171,9 @@ def train(
         means = summarise(rows, epoch=step / steps_per_epoch, train_tokens=state.train_tokens)
         state.metrics.extend(means)
         scores = {row["category"]: row["value"] for row in means if row["metric"] == "accuracy"}
+        if config.probe != "none":
+            with autocast:
+                state.metrics += probe_rows(sampled, corpus, prompts, config, step=step, epoch=step / steps_per_epoch, train_tokens=state.train_tokens)
         state.totals[step] = total_accuracy(scores)
         if config.total_steps == 0 or (step > 0 and pick_best_step(state.totals) == step):
             state.best_step = step

@@ -62,9 +62,11 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _exhibits(options: argparse.Namespace) -> list[str]:
-    from maskft.exhibits import EXHIBITS, ONLY_SMALL
+    from maskft.exhibits import EXHIBITS, ON_REQUEST, ONLY_SMALL
 
-    every = [name for name in EXHIBITS if name not in ONLY_SMALL or options.scale.startswith("small")]
+    is_drawn = getattr(options, "from_records", False)
+    left_out = (() if options.scale.startswith("small") else ONLY_SMALL) + (() if is_drawn else ON_REQUEST)
+    every = [name for name in EXHIBITS if name not in left_out]
     return every if options.exhibits == ["all"] else options.exhibits
 
 

@@ -3,6 +3,7 @@
 from maskft.plots.ablations import figure4, figure9
 from maskft.plots.dynamics import direction_curves, figure2, figure2_tokens, figure6, total_curves
 from maskft.plots.fits import table4_fits
+from maskft.plots.forgetting import forgetting, forgetting_curves
 from maskft.plots.prompt import figure3
 from maskft.plots.schedule import schedule_chart
 from maskft.plots.schematic import direction_marks, example_questions, figure1
@@ -24,6 +25,8 @@ __all__ = [
     "figure5",
     "figure6",
     "figure9",
+    "forgetting",
+    "forgetting_curves",
     "save_figure",
     "schedule_chart",
     "seed_curves",

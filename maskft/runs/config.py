@@ -11,7 +11,7 @@ from maskft.runs.files import canonical, sha256_of
 
 # A field added after results were committed goes here with the value that means "as before". A configuration that has
 # this value is hashed without the field, so that the identities of committed runs stay what they are.
-HASH_NEUTRAL_DEFAULTS: Mapping[str, Any] = {"question_stride": 1}
+HASH_NEUTRAL_DEFAULTS: Mapping[str, Any] = {"question_stride": 1, "probe": "none"}
 
 
 def _text(default: Any = MISSING) -> Any:
@@ -75,6 +75,8 @@ class RunConfig:
         sampler_steps: denoising steps of an answer, dLLM only.
         eval_batch_size: questions answered together.
         question_stride: 1 asks every question; n asks the first of every n, where all would cost more than training.
+        probe: `forgetting` also measures, at each evaluation, what the model has learned of its documents and what is left of
+            its base's answers (`probing`; tiny scale).
 
     Raises:
         ValueError: a field is not what it may be, or fields do not go together.
@@ -114,6 +116,7 @@ class RunConfig:
     sampler_steps: int = _whole(1, 128)
     eval_batch_size: int = _whole(1, 100)
     question_stride: int = _whole(1, 1)
+    probe: str = _one_of("none", "forgetting", default="none")
 
     def __post_init__(self) -> None:
         for spec in fields(self):
@@ -129,6 +132,8 @@ class RunConfig:
                 raise ValueError(f"{spec.name}={given!r} is not {rule['rule']}") from None
             # 1 and 1.0, a list and a tuple are one value and must have one hash.
             object.__setattr__(self, spec.name, value)
+        if self.probe != "none" and self.source != "synthetic":
+            raise ValueError(f"probe={self.probe!r} with source={self.source!r}: only the bases of the synthetic world are known to answer questions")
         if self.corruption == "random_token" and self.method != "masked_ar":
             raise ValueError(
                 f"corruption='random_token' with method={self.method!r}: only masked_ar has a first copy to replace; "
