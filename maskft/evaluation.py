@@ -14,7 +14,7 @@ from .launcher import GPU_SHARE
 from .metrics import METRICS, score
 from .prompts import Prompts
 from .runs import RunConfig
-from .samplers import Commit, generate_ar, generate_diffusion
+from .samplers import Commit, generate_ar, generate_diffusion, generate_diffusion_drafted
 
 
 def answer_questions(
@@ -40,8 +40,12 @@ def answer_questions(
     was_training = model.training
     model.eval()
     if config.method == "dllm":
-        options = {"block_length": config.block_length, "steps": config.sampler_steps, "mask": ids.mask}
-        answers = generate_diffusion(model, encoded, on_commit=on_commit, **options, **common)
+        options = {"block_length": config.block_length, "mask": ids.mask, "on_commit": on_commit}
+        if len(questions) == 1 and config.sampler_steps == config.max_new_tokens:
+            # Of one question a pass is mostly launching: the same tokens in fewer passes.
+            answers = generate_diffusion_drafted(model, encoded, **options, **common)
+        else:
+            answers = generate_diffusion(model, encoded, steps=config.sampler_steps, **options, **common)
     else:
         answers = generate_ar(model, encoded, **common)
     model.train(was_training)

@@ -147,6 +147,7 @@ PARTS: dict[str, Callable[[Mapping], list[str]]] = {
     "approximate_diffusion": lambda medians: [
         f"{mode} {row['speed']} (accuracy {row['accuracy']})" for mode, row in medians.items()
     ],
+    "drafted_sampling": lambda medians: [f"{number} {row['ratio']} ({row['fewer_passes']} times fewer passes)" for number, row in medians.items()],
     "ar_evaluation": lambda medians: [f"{peer.replace('_', ' ')} {ratio}" for peer, ratio in medians["ratio"].items()],
     "training_step": lambda medians: [
         f"{shape}, {peer.replace('_', ' ')} {ratio}"

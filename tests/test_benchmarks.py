@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent / "benchmarks"
 SMALL = {
     "diffusion_sampling": ["--lengths", "1", "never", "--groups", "1", "--batch", "3", "--new-tokens", "8"],
     "approximate_diffusion": ["--groups", "1", "--batch", "3", "--new-tokens", "8"],
+    "drafted_sampling": ["--at-a-time", "1", "--groups", "1", "--questions", "2", "--new-tokens", "8"],
     "ar_evaluation": ["--questions", "3", "--rounds", "1", "--new-tokens", "4"],
     "training_step": ["--shapes", "tiny", "--rounds", "1", "--batch", "1", "--length", "12", "--vocabulary", "2000"],
     "growth": ["--base", "1"],

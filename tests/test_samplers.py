@@ -16,6 +16,7 @@ from maskft.samplers import (
     generate_ar,
     generate_diffusion,
     generate_diffusion_approximate,
+    generate_diffusion_drafted,
     pad_left,
 )
 
@@ -420,3 +421,48 @@ def test_an_answer_is_cut_before_the_first_of_several_stops():
     assert cut_at_stop([5, 6, 7, 6], stop=(7, 6)) == [5]
     assert cut_at_stop([5, 6], stop=(9,)) == [5, 6]
     assert cut_at_stop([9, 5], stop=(9,)) == []
+
+
+@pytest.mark.parametrize("block", [4, 8])
+@pytest.mark.parametrize("batch_size", [1, 2, None])
+@pytest.mark.parametrize("shift", [False, True])
+def test_drafts_that_are_verified_are_the_tokens_of_the_loop_in_fewer_passes(block, batch_size, shift, random_llama, ids):
+    """Order, tokens and confidence of every commit are the slow reference's, whichever guesses hold; with a stop as without."""
+    model = random_llama(is_causal=False, seed=2)
+    if shift:
+        shift_outputs(model)
+    traces: list[list] = [[] for _ in PROMPTS]
+    whole = [slow_diffusion(model, p, block_length=block, steps=N_NEW, mask=ids["mask"], commits=t) for p, t in zip(PROMPTS, traces, strict=True)]
+    n_passes = []
+    hook = model.register_forward_pre_hook(lambda _, __, kwargs: n_passes.append(len(kwargs["input_ids"])), with_kwargs=True)
+    settings = {"max_new_tokens": N_NEW, "block_length": block, "batch_size": batch_size, **ids}
+    for stop in [(), (whole[1][5],), (whole[0][-1], whole[2][0])]:
+        n_passes.clear()
+        commits: list[Commit] = []
+        assert generate_diffusion_drafted(model, PROMPTS, stop=stop, **settings) == [before_stop(answer, stop) for answer in whole]
+        assert max(n_passes) <= (batch_size or 3) * (block + 1)
+        generate_diffusion_drafted(model, PROMPTS, stop=stop, on_commit=commits.append, **settings)
+        for row, trace in enumerate(traces):
+            mine = [c for c in commits if c.row == row]
+            assert [c.step for c in mine] == list(range(len(mine)))
+            assert [(c.position, c.token) for c in mine] == [(p, t) for p, t, _ in trace][: len(mine)]
+            assert [c.confidence for c in mine] == pytest.approx([c for *_, c in trace][: len(mine)], rel=1e-4)
+    hook.remove()
+
+
+def test_a_pass_of_verified_drafts_commits_a_block_where_all_guesses_hold(random_llama, ids):
+    """A model whose outputs do not look at the canvas but at the place alone: every guess holds. The first pass has no guess."""
+    model = random_llama(is_causal=False, seed=3)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+    n_passes = []
+    hook = model.register_forward_pre_hook(lambda _, __, kwargs: n_passes.append(len(kwargs["input_ids"])), with_kwargs=True)
+    settings = {"max_new_tokens": N_NEW, "block_length": 4, "stop": (), **ids}
+    expected = generate_diffusion(model, PROMPTS[:1], steps=N_NEW, **settings)
+    assert len(n_passes) == N_NEW
+    n_passes.clear()
+    assert generate_diffusion_drafted(model, PROMPTS[:1], **settings) == expected
+    hook.remove()
+    # One token, then the block's other three with the next one's first logits; from there a block a pass.
+    assert n_passes == [1, 4, 4, 4, 3]

@@ -10,6 +10,7 @@ take prompts as token ids and return answers as token ids; they know nothing abo
 from maskft.samplers.approximate import generate_diffusion_approximate
 from maskft.samplers.autoregressive import cut_at_stop, generate_ar, pad_left
 from maskft.samplers.diffusion import Commit, choose_commits, commits_per_step, generate_diffusion
+from maskft.samplers.drafting import generate_diffusion_drafted
 
 __all__ = [
     "Commit",
@@ -19,5 +20,6 @@ __all__ = [
     "generate_ar",
     "generate_diffusion",
     "generate_diffusion_approximate",
+    "generate_diffusion_drafted",
     "pad_left",
 ]
