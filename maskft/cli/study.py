@@ -121,8 +121,10 @@ def _reproduce(options: argparse.Namespace) -> int:
         "from_records": options.from_records,
     }
     to_make = [exhibit for exhibit in exhibits if exhibit not in not_made]
-    failed = 0
-    for exhibit, result in run_notebooks(to_make, parameters, scale, at_a_time=options.workers or available_cores()):
+    at_a_time, failed = min(available_cores(), len(to_make) or 1), 0
+    # Kernels that each start a thread for every core are slower side by side than one after another.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // at_a_time)))
+    for exhibit, result in run_notebooks(to_make, parameters, scale, at_a_time=at_a_time):
         if isinstance(result, RuntimeError):
             failed += 1
             print(f"maskft: {result}", file=sys.stderr)
