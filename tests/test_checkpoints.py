@@ -189,6 +189,12 @@ def test_without_a_whole_checkpoint_training_begins_anew(tmp_path, config, liste
     assert same_as(store.folder(config), uninterrupted) and store.record(config)["resumed_at"] == []
 
 
+def assert_losses_are_alike(*folders):
+    alone, both = ([json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()] for folder in folders)
+    for one, other in zip(alone, both, strict=True):
+        assert math.isclose(one["loss"], other["loss"], rel_tol=1e-4)
+
+
 def test_two_sharded_processes_are_stopped_and_one_goes_on(tmp_path, make_config, torchrun):
     """SIGTERM to torchrun, which passes it on to each process at its own time."""
     config = make_config("masked_ar", eval_steps=(0, 40))
@@ -209,8 +215,21 @@ def test_two_sharded_processes_are_stopped_and_one_goes_on(tmp_path, make_config
     record = store.record(config)
     assert (record["resumed_at"], record["n_processes"], record["sharding"]) == ([step], 1, None)
 
-    def losses(folder):
-        return [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
+    assert_losses_are_alike(tmp_path / "whole" / config.run_id, store.folder(config))
 
-    for alone, both in zip(losses(tmp_path / "whole" / config.run_id), losses(store.folder(config)), strict=True):
-        assert math.isclose(alone["loss"], both["loss"], rel_tol=1e-4)
+
+def test_one_process_is_stopped_and_two_sharded_ones_go_on(tmp_path, make_config, torchrun, monkeypatch):
+    """The other way round: the checkpoint of whole weights and moments is read into shards."""
+    config = make_config("masked_ar", eval_steps=(0, 5))
+    listed, root = tmp_path / "configs.jsonl", tmp_path / "store"
+    listed.write_text(json.dumps(config.to_dict()) + "\n")
+    assert train(listed, tmp_path / "whole") == 0
+    with monkeypatch.context() as patched:
+        stop_at(patched, 3, fail)
+        assert train(listed, root, "--checkpoint-minutes", "0") == 1
+    two = torchrun("-m", "maskft.training", "--store", root, "--configs", listed, "--shard")
+    output, _ = two.communicate(timeout=200)
+    assert two.returncode == 0, output[-3000:]
+    record = RunStore(root).record(config)
+    assert (record["resumed_at"], record["n_processes"], record["sharding"]["n_shards"]) == ([3], 2, 2)
+    assert_losses_are_alike(tmp_path / "whole" / config.run_id, RunStore(root).folder(config))
