@@ -692,7 +692,8 @@ def test_a_plan_is_printed_for_each_scale(capsys):
     ]  # fmt: skip
     assert main(["plan", "table1", "--cores", "2", "--seeds", "3"]) == 0
     tiny = capsys.readouterr().out
-    n_records = sum('"precision":"float32"' in path.open().readline() for path in TINY.records.glob("*.jsonl"))
+    configs = [json.loads(path.open().readline())["config"] for path in TINY.records.glob("*.jsonl")]
+    n_records = sum(config["precision"] == "float32" and config.get("probe", "none") == "none" for config in configs)
     assert "core-hours" in tiny and "GiB" not in tiny and f"{n_records} committed records" in tiny
 
 

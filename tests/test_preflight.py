@@ -31,7 +31,8 @@ LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 
 
 @pytest.fixture(autouse=True)
-def unseen():
+def unseen(monkeypatch):
+    monkeypatch.delenv("MASKFT_DATA", raising=False)  # with texts at hand, memory is planned for their lengths
     preflight._look_at_base.cache_clear()
 
 

@@ -100,6 +100,7 @@ class CoreRates:
 
 def read_records(folder: Path, precision: str) -> list[tuple[RunConfig, dict]]:
     """Every committed run of a folder in that precision with its record, by file name. Their identity need not be one of today's.
+    Runs with a probe are left out: it takes time that is no run's of the study.
 
     Returns:
         Runs, and the first lines of their records with `answer_tokens`, how long answers were (`answered_tokens`).
@@ -108,7 +109,7 @@ def read_records(folder: Path, precision: str) -> list[tuple[RunConfig, dict]]:
     for path in sorted(folder.glob("*.jsonl")):
         record, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
         run = RunConfig.from_dict(record["config"])
-        if run.precision == precision:
+        if run.precision == precision and run.probe == "none":
             found.append((run, record | {"answer_tokens": answered_tokens(run, rows)}))
     return found
 
