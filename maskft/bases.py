@@ -30,8 +30,10 @@ def adapted_name(base: str) -> str:
     return f"{Path(base).name}{ADAPTED}"
 
 
-def base_folder(base: str) -> Path | str:
+def find_base(base: str) -> Path | str:
     """Where a base lies: the package's assets, the cache, a folder, or (returned unchanged) a repository of the hub.
+
+    The small base is in the cache once it was converted (``models.base_folder`` sees to that).
 
     Raises:
         FileNotFoundError: If a shipped base is not there.
@@ -41,11 +43,6 @@ def base_folder(base: str) -> Path | str:
         if not (folder / "model.safetensors").is_file():
             raise FileNotFoundError(f"shipped base {base!r} is missing; run `maskft pretrain-tiny` to make it")
         return folder
-    if base == SMALL_BASE:
-        # Converting weights takes transformers, which who asks for a name alone does not wait for.
-        from .small_weights import small_base_folder
-
-        return small_base_folder()
     if base == Path(base).name and (cached := model_folder(base)).is_dir():
         return cached
     return Path(base) if Path(base).is_dir() else base
@@ -60,7 +57,7 @@ def revision_of(base: str) -> str:
     """
     if base == SMALL_BASE:
         return SMALL_REVISION
-    folder = base_folder(base)
+    folder = find_base(base)
     if not isinstance(folder, Path):
         raise FileNotFoundError(f"base {base!r} is not one of {', '.join(SHIPPED)} and not a folder")
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json"), *folder.glob("tokenizer.json")])

@@ -21,9 +21,10 @@ from transformers import (
 
 from . import llada
 from .ar_shift import has_ar_shift, shift_outputs
-from .bases import base_folder
+from .bases import SMALL_BASE, find_base
 from .chat import chat_format_of, ordinary_ids, token_ids_of
 from .prompts import CHATML, LLAMA3, ChatFormat, Prompts, TokenIds
+from .small_weights import small_base_folder
 
 # Llama and its kin: the same layers but for biases and norms, the same names for decoder and head, one switch of attention.
 LLAMA_FAMILY = ("llama", "qwen2", "qwen3", "mistral", "smollm3")
@@ -108,6 +109,15 @@ def load_tokenizer(source: Path | str, **hub) -> PreTrainedTokenizerBase:
     # Or transformers would warn that it does not know the model, of which only the tokenizer is asked for.
     known = {"config": LlamaConfig()} if kind == "llada" else {}
     return AutoTokenizer.from_pretrained(source, trust_remote_code=False, **known, **hub)
+
+
+def base_folder(base: str) -> Path | str:
+    """Where a base lies (``bases.find_base``), the small base converted if it was not yet.
+
+    Raises:
+        FileNotFoundError: If a shipped base is not there, or the small base is neither converted nor its package installed.
+    """
+    return small_base_folder() if base == SMALL_BASE else find_base(base)
 
 
 @torch.no_grad()

@@ -20,10 +20,9 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from .bases import base_folder
 from .data import load_corpus
 from .launcher import Launcher, side_by_side, smallest_gpu_gib
-from .models import load_tokenizer, prompts_for
+from .models import base_folder, load_tokenizer, prompts_for
 from .planning.hardware import MEMORY_SHARE, Gpu
 from .planning.memory import GIB, Memory, answering_memory, training_memory
 from .planning.plan import check_fits, setup_of

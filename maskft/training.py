@@ -28,13 +28,13 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor, distributed
 
-from .bases import base_folder, revision_of
+from .bases import revision_of
 from .checkpoints import Checkpoints, Interrupted, Sigterm
 from .data import Corpus, load_corpus
 from .evaluation import answer_questions, score_answers, summarise
 from .execution import DEFAULTS, Execution, add_options
 from .metrics import pick_best_step, total_accuracy
-from .models import load_base
+from .models import base_folder, load_base
 from .packing import can_pack
 from .probing import probe_rows
 from .provenance import current_commit

@@ -12,8 +12,8 @@ from tokenizers import decoders, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from maskft import small_weights
-from maskft.bases import SMALL_BASE, SMALL_REVISION, base_folder, model_folder, revision_of
-from maskft.models import load_base
+from maskft.bases import SMALL_BASE, SMALL_REVISION, model_folder, revision_of
+from maskft.models import base_folder, load_base
 from maskft.small_weights import small_base_folder
 
 gguf = pytest.importorskip("gguf")

@@ -147,7 +147,7 @@ def load_counter(tokenizer: str) -> Callable[[str], int]:
     # Only here: the rest of the package does without torch, which transformers' tokenizers import.
     from transformers import AutoTokenizer
 
-    from maskft.bases import base_folder
+    from maskft.models import base_folder
 
     try:
         loaded = AutoTokenizer.from_pretrained(base_folder(tokenizer))

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from ..bases import base_folder, revision_of
+from ..bases import revision_of
 from ..checkpoints import Interrupted, Sigterm
+from ..models import base_folder
 from ..prompts import Prompts
 from ..runs import RunConfig, write_atomically
 from ..runs.files import canonical, sha256_of

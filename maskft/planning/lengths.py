@@ -119,8 +119,7 @@ def lengths_of(run: RunConfig) -> Lengths:
 
 @cache
 def _synthetic(dataset: str, paraphrases: str, world_seed: int, base: str, batch: int) -> Lengths:
-    from maskft.bases import base_folder
-    from maskft.models import load_tokenizer, prompts_for
+    from maskft.models import base_folder, load_tokenizer, prompts_for
 
     corpus = load_corpus(dataset, source="synthetic", world_seed=world_seed)
     prompts = prompts_for(load_tokenizer(base_folder(base)))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from maskft.bases import base_folder
 from maskft.llada import llama_config
+from maskft.models import base_folder
 
 Real = float | int  # counts stay whole numbers where what they are made of is whole
 

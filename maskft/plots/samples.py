@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from maskft.bases import base_folder
 from maskft.collators import ARCollator, DiffusionCollator, MaskedARCollator
 from maskft.losses import IGNORED
-from maskft.models import load_tokenizer, prompts_for
+from maskft.models import base_folder, load_tokenizer, prompts_for
 from maskft.plots.prompt import SAMPLE_COLUMNS
 from maskft.prompts import DEMASK_LEAD_IN, DEMASK_REQUEST, Prompts
 
