@@ -133,6 +133,9 @@ def run_notebooks(
         for job in as_completed(jobs):
             error = job.exception()
             yield jobs[job], error if isinstance(error, RuntimeError) else job.result()
+    except KeyboardInterrupt:
+        print("stopping: the notebooks in work are finished first", flush=True)
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
