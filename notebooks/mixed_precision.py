@@ -56,7 +56,7 @@ study = open_study("mixed_precision", scale, seeds, world_seed, from_records)
 
 # %% [markdown]
 # ## Total accuracy at the best checkpoint
-# Chosen on the test questions, as in the paper. One run each: a difference of a few hundredths is no difference.
+# Chosen on the test questions, as in the paper. Means over seeds: a difference of a few hundredths is no difference.
 
 # %% tags=["nbval-check-output"]
 precision = {config.run_id: config.precision for config in study.configs}
