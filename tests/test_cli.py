@@ -2,7 +2,8 @@
 
 import pytest
 
-from maskft.cli import main
+from maskft.cli import build_parser, main
+from maskft.cli.study import _exhibits
 from maskft.launch import LaunchError
 from maskft.runs import RunStore
 from maskft.scales import TINY
@@ -76,3 +77,12 @@ def test_exhibits_without_a_failed_run_are_made_and_the_others_named(monkeypatch
     assert sorted(made) == ["figure3", "table1"]
     error = capsys.readouterr().err
     assert "1 run(s) failed: NaN" in error and "not made, for want of failed runs: table2" in error
+
+
+@pytest.mark.parametrize(("arguments", "scale_alone", "on_request"), [
+    (["--scale", "tiny"], False, False), (["--scale", "tiny", "--from-records"], False, True), (["--scale", "small"], True, False),
+])  # fmt: skip
+def test_all_leaves_out_what_a_scale_has_not_and_trains_nothing_that_is_on_request(arguments, scale_alone, on_request):
+    chosen = _exhibits(build_parser().parse_args(["reproduce", "all", *arguments]))
+    assert ("small_scale" in chosen, "forgetting" in chosen) == (scale_alone, on_request)
+    assert {"table3", "figure2", "claims"} <= set(chosen) and len(chosen) == len(set(chosen))
