@@ -127,7 +127,7 @@ def _rotated(states: Float[Tensor, "b h l d"], position_ids: Int[Tensor, "#b l"]
 
 def _attention(module, query, key, value, attention_mask, *, position_ids, **options):
     theta = module.config.rope_parameters["rope_theta"]
-    # Fewer queries than keys: some positions look at all of them (samplers.Everywhere), which count from 0.
+    # Fewer queries than keys: some positions look at all of them (samplers.last_layer.Everywhere), which count from 0.
     key_positions = position_ids if query.shape[2] == key.shape[2] else torch.arange(key.shape[2], device=key.device)[None]
     query, key = (
         _rotated(states.float(), positions, theta).to(value.dtype)

@@ -109,7 +109,9 @@ long_figure = cell_curves(read_metrics([study.store], sixty))
 _, cells = best_checkpoints(main)
 rows = cells.melt(["dataset", "method", "paraphrases", "learning_rate", "seed", "step"], var_name="category", value_name="accuracy").dropna()
 study_table = rows.pivot_table(index=["dataset", "category", "paraphrases", "method", "seed", "step"], values="accuracy").reset_index()
-print(study_table.to_string(index=False, float_format="%.3f"))
+for dataset, group in cells.groupby("dataset"):
+    shown = group.dropna(axis="columns", how="all").drop(columns=["dataset", "learning_rate"])
+    print(dataset, shown.rename(columns=CATEGORY_LABELS).to_string(index=False, float_format="%.3f"), sep="\n", end="\n\n")
 
 # %% [markdown]
 # ## The same weights as a masked diffusion model
