@@ -17,7 +17,7 @@ from maskft.samplers.diffusion import Canvases, Commit, check_request, choose_co
 from maskft.samplers.last_layer import LastLayerAtWindow
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Row:
     """What is known of a row's block beyond its canvas.
 
@@ -66,7 +66,7 @@ def generate_diffusion_drafted(
 
     def fill(canvases: Canvases) -> None:
         blocks, width = canvases.block.tolist(), canvases.ids.shape[1]
-        ours = [known.setdefault(row, _Row()) for row in canvases.rows]
+        ours = [known.get(row, _Row()) for row in canvases.rows]
         said: list[list[tuple[int, float]]] = [[] for _ in ours]  # the places that are committed, and how sure
         drafts: list[list[list[int]]] = []  # of each row, the block in the states that the pass sees, the true one first
         for block, row, commits in zip(blocks, ours, said, strict=True):
@@ -85,6 +85,7 @@ def generate_diffusion_drafted(
             for i, states in enumerate(drafts) for state in states
             if mask in state or int(canvases.window[i, -1]) + block_length < width
         ]  # fmt: skip
+        views: list[list[tuple]] = [[] for _ in ours]  # of each row, the states with what the model says to them
         if seen:
             rows = torch.tensor([i for i, _, _ in seen], device=model.device)
             ids = canvases.ids[rows].scatter(1, canvases.window[rows], torch.tensor([state for _, state, _ in seen], device=model.device))
@@ -92,22 +93,20 @@ def generate_diffusion_drafted(
             last_layer.window = torch.cat([window[:, :n_before] - 1, window], dim=1)
             logits = model(input_ids=ids, attention_mask=canvases.attention_mask[rows], use_cache=False).logits[:, n_before:]
             tokens, chosen, confidence = choose_commits(logits, ids.gather(1, window) == mask, mask, 1)
-            found = list(zip(tokens.tolist(), confidence.tolist(), chosen.int().argmax(dim=1).tolist(), strict=True))
-        else:
-            found = []
-        results = iter(found)
-        for i, (block, row, commits) in enumerate(zip(blocks, ours, said, strict=True)):
-            mine = [(state, next(results)) for j, state, _ in seen if j == i]
-            row.tokens, row.confidence, row.is_current = [], [], False
-            for state, (likeliest, sure, place) in mine:
+            said_to = zip(tokens.tolist(), confidence.tolist(), chosen.int().argmax(dim=1).tolist(), strict=True)
+            for (i, state, _), answer in zip(seen, said_to, strict=True):
+                views[i].append((state, *answer))
+        for i, (block, commits) in enumerate(zip(blocks, said, strict=True)):
+            row = _Row()
+            for state, likeliest, sure, place in views[i]:
                 if state != block:  # the guess that led here was another than the loop's
                     break
-                row.tokens, row.confidence, row.is_current = likeliest, sure, mask not in state
+                row = _Row(likeliest, sure, is_current=mask not in state)
                 if mask in state:
                     commits.append((place, sure[place]))
                     block[place] = likeliest[place]
-            if mask not in block and not row.is_current:
-                row.tokens = []  # of a block that is done
+            # Of a block that is done, nothing is known of the next one unless its first logits are there.
+            known[canvases.rows[i]] = row if mask in block or row.is_current else _Row()
             if on_commit is not None:
                 first = canvases.blocks[i] * block_length + sum(token != mask for token in block) - len(commits)
                 for n, (place, sure) in enumerate(commits):
