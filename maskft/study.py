@@ -1,6 +1,5 @@
 """The finished runs of an exhibit: ``ensure`` trains what is missing, ``open_study`` hands them to a notebook."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,7 +131,7 @@ class Study:
 
     def finished(self, runs: Sequence[RunConfig]) -> list[RunConfig]:
         """Those of ``runs`` that the store has, each once."""
-        known = with_recorded_bases(self.scale, runs) if isinstance(self.store, RecordStore) else runs
+        known = with_recorded_bases(self.store, runs) if isinstance(self.store, RecordStore) else runs
         return [run for run in dict.fromkeys(known) if self.store.is_finished(run)]
 
     @property
@@ -168,13 +167,9 @@ class Study:
         return pack_records(self.configs, [self.store], self.scale.records, with_texts=with_texts, keep=keep)
 
 
-def _recorded_configs(scale: Scale) -> list[RunConfig]:
-    return [RunConfig.from_dict(json.loads(path.open().readline())["config"]) for path in sorted(scale.records.glob("*.jsonl"))]
-
-
 def as_recorded(scale: Scale) -> Scale:
     """The scale with what its records were made with and this machine may have otherwise: the data, and a dLLM that was adapted."""
-    configs = _recorded_configs(scale)
+    configs = RecordStore(scale.records).configs()
     fingerprints = {config.dataset: config.data_fingerprint for config in configs}
     adapted = {config.base: config.base_revision for config in configs if config.method == "dllm"}
     bases = dict(zip(["dllm"], adapted, strict=False))
@@ -184,20 +179,16 @@ def as_recorded(scale: Scale) -> Scale:
     )  # fmt: skip
 
 
-def with_recorded_bases(scale: Scale, runs: Sequence[RunConfig]) -> list[RunConfig]:
+def with_recorded_bases(store: RecordStore, runs: Sequence[RunConfig]) -> list[RunConfig]:
     """``runs``, those of an adapted dLLM with the revision that their record names: it is made anew on every machine."""
-    adapted = {config for config in _recorded_configs(scale) if is_adapted(config)}
-    recorded = {replace(config, base_revision="any"): config for config in adapted}
-    return [recorded.get(replace(run, base_revision="any"), run) for run in runs]
+    recorded = {_of_any_adaptation(config): config for config in store.configs()}
+    return [recorded.get(_of_any_adaptation(run), run) for run in runs]
 
 
-def is_adapted(config: RunConfig) -> bool:
-    """Whether the run's base was made from an autoregressive one by ``maskft adapt``."""
-    return config.source == "original" and config.base.endswith(ADAPTED)
-
-
-def _arm(config: RunConfig) -> RunConfig:
-    return replace(config, seed=0, base_revision="any" if is_adapted(config) else config.base_revision)
+def _of_any_adaptation(config: RunConfig) -> RunConfig:
+    """The run, without the revision of a base that ``maskft adapt`` made."""
+    is_adapted = config.source == "original" and config.base.endswith(ADAPTED)
+    return replace(config, base_revision="any") if is_adapted else config
 
 
 def open_study(
@@ -237,11 +228,11 @@ def open_study(
         store = RecordStore(chosen.records)
         wanted = exhibit_runs(exhibit, chosen, range(max(N_PAPER_SEEDS, *seeds) + 1), world_seed)
         if chosen.source == "original":
-            wanted = with_recorded_bases(chosen, wanted)
+            wanted = with_recorded_bases(store, wanted)
         missing = set(store.missing(wanted))
         have = [config for config in wanted if config not in missing]
-        arms = {_arm(config) for config in have}
-        lacking = [config for config in configs if _arm(config) not in arms]
+        arms = {replace(_of_any_adaptation(config), seed=0) for config in have}
+        lacking = [config for config in configs if replace(_of_any_adaptation(config), seed=0) not in arms]
         if lacking and not allow_missing:
             if not have or chosen.source != "original":
                 raise LookupError(

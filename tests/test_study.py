@@ -8,7 +8,7 @@ import pytest
 
 from maskft import exhibits, study
 from maskft.exhibits import make_run, table3_runs
-from maskft.runs import RecordStore, RunStore, pack_records
+from maskft.runs import RecordError, RecordStore, RunStore, pack_records
 from maskft.scales import SMALL, TINY
 from maskft.study import Study, open_study
 
@@ -84,6 +84,10 @@ def test_records_of_an_adapted_base_are_read_whichever_adaptation_they_name(tmp_
     )
     other = replace(runs[0], base_revision="another")  # of a base that is not adapted the revision counts
     assert opened.finished([other]) == [] and opened.finished([runs[0]]) == [runs[0]]
+    cut = next((tmp_path / "records").glob("*.jsonl"))
+    cut.write_text(cut.read_text()[:40])
+    with pytest.raises(RecordError, match=f"{cut.name} does not begin with a run .*restore it from version control"):
+        open_study("table3", "small", [0], 0, True)
     for path in (tmp_path / "records").glob("*"):
         path.unlink()
     with pytest.raises(LookupError, match="maskft reproduce table3 --scale small"):

@@ -1,11 +1,14 @@
 """The committed records: runs made small enough to be kept beside the tables; and what both kinds of store can be asked."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from maskft.runs.config import RunConfig
 from maskft.runs.files import RecordError, parse_rows, sha256_of, to_lines
+
+RESTORE = "restore it from version control, or delete it, train the run and pack it again"
 
 
 @runtime_checkable
@@ -39,6 +42,17 @@ class RecordStore:
         """Those of `configs` without a record, each once, in their order. Raises RecordError."""
         return [config for config in dict.fromkeys(configs) if not self.is_finished(config)]
 
+    def configs(self) -> list[RunConfig]:
+        """The configurations of all records, by file name; of each the first line alone is read. Raises RecordError."""
+        found = []
+        for path in sorted(self.root.glob("*.jsonl")):
+            try:
+                with path.open(encoding="utf-8") as lines:
+                    found.append(RunConfig.from_dict(json.loads(lines.readline())["config"]))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise RecordError(f"{path} does not begin with a run ({error!r}); {RESTORE}") from None
+        return found
+
     def record(self, config: RunConfig) -> dict[str, Any]:
         """The run's run.json, and what the record says about itself. Raises RecordError."""
         return dict(self._read(config)[0])
@@ -57,7 +71,6 @@ class RecordStore:
 
     def _read(self, config: RunConfig) -> list[dict[str, Any]]:
         path = self.path(config)
-        restore = "restore it from version control, or delete it, train the run and pack it again"
         try:
             stat = path.stat()
             state = stat.st_mtime_ns, stat.st_size
@@ -66,7 +79,7 @@ class RecordStore:
                 return self._known[path][1]
             content = path.read_bytes()
         except OSError as error:
-            raise RecordError(f"{path} cannot be read ({error}); {restore}") from None
+            raise RecordError(f"{path} cannot be read ({error}); {RESTORE}") from None
         lines = parse_rows(content, path)
         try:
             sha256 = lines[0].pop("sha256")
@@ -77,8 +90,8 @@ class RecordStore:
         except (IndexError, KeyError, TypeError, AttributeError):
             is_whole = is_ours = False
         if not is_whole:
-            raise RecordError(f"{path} was cut short or changed after it was written; {restore}")
+            raise RecordError(f"{path} was cut short or changed after it was written; {RESTORE}")
         if not is_ours:
-            raise RecordError(f"{path} holds another configuration than its name says; {restore}")
+            raise RecordError(f"{path} holds another configuration than its name says; {RESTORE}")
         self._known[path] = state, lines
         return lines
