@@ -86,3 +86,12 @@ def test_all_leaves_out_what_a_scale_has_not_and_trains_nothing_that_is_on_reque
     chosen = _exhibits(build_parser().parse_args(["reproduce", "all", *arguments]))
     assert ("small_scale" in chosen, "forgetting" in chosen) == (scale_alone, on_request)
     assert {"table3", "figure2", "claims"} <= set(chosen) and len(chosen) == len(set(chosen))
+
+
+def test_training_that_went_wrong_is_told_in_a_line(monkeypatch, capsys):
+    def diverge(options):
+        raise FloatingPointError("loss is nan at step 3; use a smaller learning rate than 1.0")
+
+    monkeypatch.setattr("maskft.cli.bases._small_weights", diverge)
+    assert main(["small-weights"]) == 1
+    assert capsys.readouterr().err == "maskft: loss is nan at step 3; use a smaller learning rate than 1.0\n"

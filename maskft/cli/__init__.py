@@ -24,8 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options)
-    # OSError: no file, no network, no space; ModuleNotFoundError: of an extra that is not installed.
-    except (ValueError, LookupError, OSError, RuntimeError, ModuleNotFoundError) as error:
+    # OSError: no file, no network, no space; FloatingPointError: training that went wrong, with a rate that is too large;
+    # ModuleNotFoundError: of an extra that is not installed.
+    except (ValueError, LookupError, OSError, RuntimeError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"maskft: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
