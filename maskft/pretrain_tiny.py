@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from .collators import pad_right
-from .data.synthetic.pretraining import Example, PretrainingMix, draw_example, draw_question, known_world, present
+from .data.synthetic.pretraining import Example, PretrainingMix, draw_example, draw_questions, known_world, present
 from .data.synthetic.tokenizer import build_tokenizer
 from .losses import IGNORED
 from .masking import apply_mask, draw_mask
@@ -225,7 +225,7 @@ def question_known(
         for group, members in (("asked", here.asked), ("told only", here.newcomers)):
             for direction in ("name given", "name asked"):
                 backward = direction == "name asked"
-                pairs = [draw_question(rng, rng.choice(members).thing, backward=backward) for _ in range(N_QUESTIONS)]
+                pairs = draw_questions(rng, members, N_QUESTIONS, backward=backward)
                 asked = [prompts.question(pair.text) for pair in pairs]
                 common = {"max_new_tokens": recipe.answer_length, "stop": ids.stop, "pad": ids.pad}
                 if model.config.is_causal:

@@ -10,15 +10,14 @@ import random
 import torch
 
 from .data import Corpus
-from .data.synthetic.pretraining import PretrainingMix, draw_question, known_world, present
+from .data.synthetic.pretraining import PretrainingMix, draw_questions, known_world, present
 from .evaluation import answer_questions
 from .metrics import accuracy
 from .prompts import Prompts
-from .runs import RunConfig
+from .runs import IN_DOCUMENT, OWN_WORLD, RunConfig
 
 KINDS = {"name_description": "people", "biography": "biographies", "wiki": "events"}
 N_QUESTIONS = 60  # about the base's own world, of each direction
-IN_DOCUMENT, OWN_WORLD = "in_document", "own_world"  # categories beside the data set's
 Span = tuple[list[int], int, int]  # a document's ids, and where what a question asks for begins and ends in them
 
 
@@ -74,7 +73,7 @@ def accuracy_on_own_world(model, prompts: Prompts, config: RunConfig) -> tuple[f
     """
     here, rng = present(getattr(known_world(), KINDS[config.dataset]), PretrainingMix(), 1.0), random.Random("maskft probe")
     members = [*here.asked, *here.newcomers]
-    pairs = [draw_question(rng, rng.choice(members).thing, backward=backward) for backward in (False, True) for _ in range(N_QUESTIONS)]
+    pairs = [pair for backward in (False, True) for pair in draw_questions(rng, members, N_QUESTIONS, backward=backward)]
     answers = answer_questions(model, prompts, [pair.text for pair in pairs], config)
     return sum(accuracy(pair.answer, given) for pair, given in zip(pairs, answers, strict=True)) / len(pairs), len(pairs)
 

@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 
 from maskft.paper import DATASET_LABELS, DATASETS, METHOD_LABELS, METHODS
 from maskft.plots.style import METHOD_COLORS, STYLE, panels, training_axis
+from maskft.runs import IN_DOCUMENT, OWN_WORLD
 
-# The categories that a run with the probe has beside its data set's, and what stands for the data set's own.
-MEASURES = {"in_document": "documents'\nfacts filled in", "answers": "questions about\nthe documents", "own_world": "questions about\nthe base's world"}
+# What a run with the probe measures, and what stands for its data set's own categories.
+MEASURES = {IN_DOCUMENT: "documents'\nfacts filled in", "answers": "questions about\nthe documents", OWN_WORLD: "questions about\nthe base's world"}
 
 
 def forgetting_curves(frame: pd.DataFrame) -> pd.DataFrame:

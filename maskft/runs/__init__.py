@@ -24,7 +24,7 @@ can resume), `.locks/`, `.corrupt/`, `.progress/PROCESS.json` (`PROGRESS_FIELDS`
 """
 
 from maskft.runs.committed import RecordStore, Store
-from maskft.runs.config import HASH_NEUTRAL_DEFAULTS, RunConfig
+from maskft.runs.config import HASH_NEUTRAL_DEFAULTS, IN_DOCUMENT, OWN_WORLD, RunConfig
 from maskft.runs.files import (
     CORPUS_TEXTS,
     GENERATION_FIELDS,
@@ -54,7 +54,9 @@ __all__ = [
     "CORPUS_TEXTS",
     "GENERATION_FIELDS",
     "HASH_NEUTRAL_DEFAULTS",
+    "IN_DOCUMENT",
     "METRIC_FIELDS",
+    "OWN_WORLD",
     "PROGRESS_FIELDS",
     "RECORD_FIELDS",
     "RESUME_FOLDER",

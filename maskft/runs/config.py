@@ -12,6 +12,8 @@ from maskft.runs.files import canonical, sha256_of
 # A field added after results were committed goes here with the value that means "as before". A configuration that has
 # this value is hashed without the field, so that the identities of committed runs stay what they are.
 HASH_NEUTRAL_DEFAULTS: Mapping[str, Any] = {"question_stride": 1, "probe": "none"}
+# Categories that a run with ``probe="forgetting"`` has beside its data set's.
+IN_DOCUMENT, OWN_WORLD = "in_document", "own_world"
 
 
 def _text(default: Any = MISSING) -> Any:

@@ -192,6 +192,11 @@ def draw_question(rng: random.Random, thing: Thing, *, backward: bool | None = N
     return Question(question.format(**thing.facts), answer.format(**thing.facts), key)
 
 
+def draw_questions(rng: random.Random, members: Sequence[Known], count: int, *, backward: bool) -> list[Question]:
+    """``count`` questions of a direction, each about one of ``members``."""
+    return [draw_question(rng, rng.choice(members).thing, backward=backward) for _ in range(count)]
+
+
 def _answer(rng: random.Random, known: Known, question: Question, longest: int | None) -> str:
     """A passage that holds the answer: one that tells of it, rather a short one, or else a sentence made for it."""
     passages = [text for text in known.texts if question.answer in text and (longest is None or len(text.split()) <= longest)]
