@@ -59,16 +59,16 @@ print(table.to_string(index=False, float_format="%.2f"))
 # %% [markdown]
 # They learn the documents: whatever the method, nearly every fact is filled in at the end. On Biography, whose documents are
 # three times as long and hold six facts instead of one, the dLLM takes 300 to 450 steps for that, on NameDescription 200, and
-# there its answers come while it stores. In either case what the base could answer is nearly gone by then, and the dLLM's answers
-# about Biography are fragments. From some step on masked AR's answers about Biography get worse while its documents stay whole. So what is missing is not the
-# documents but answers made of them: a model of 0.9 million parameters that learns six hundred facts from text alone stops
+# there its answers come while it stores. In either case what the base could answer is nearly gone by then, and the dLLM's
+# answers about Biography are fragments. From some step on masked AR's answers about Biography get worse while its documents stay
+# whole. So what is missing is not the documents but answers made of them: a model of 0.9 million parameters that learns six hundred facts from text alone stops
 # answering before it is done. The [real model](small_scale.ipynb) is slower to forget: there masked AR's answers about Biography
 # still rise after 450 steps.
 #
 # ## More steps, other rates, other bases
 # More of anything did not change that. Trials of one seed each, the best of their evaluations in total: rates, small batches, up to
 # ten times the steps, and dLLM bases pretrained longer, on more samples or in longer bursts of documents. The bases of these trials
-# were not kept, nor the runs; the table is what they printed.
+# were not kept, nor the runs; the table is what they printed. Those of the longer bursts were stopped at 300 steps.
 
 # %% tags=["nbval-check-output"]
 trials = pd.read_csv(study.scale.tables / "biography_trials.csv")
