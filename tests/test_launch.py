@@ -21,7 +21,8 @@ from maskft.runs import RunConfig, RunStore
 from maskft.status import show_log, status
 
 PLAIN = Launcher(kind="plain")
-# Behaves as maskft.training does, told by files in the store: seeds in `fail` raise, seeds in `hang` wait for ever.
+# Behaves as maskft.training does, told by files in the store: seeds in `fail` raise, seeds in `hang` wait. They wait for
+# two minutes, not for ever: a test that fails while its study is still waiting must end, and say so.
 FAKE = """
 import argparse, json, os, time, traceback
 from maskft.runs import METRIC_FIELDS, RECORD_FIELDS, RunConfig, RunStore
@@ -49,7 +50,8 @@ def train(config, staging):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     if told("die", config):
         os.kill(os.getpid(), 9)
-    while told("hang", config):
+    until = time.monotonic() + 120
+    while told("hang", config) and time.monotonic() < until:
         time.sleep(0.1)
     row = dict.fromkeys(METRIC_FIELDS, 0)
     (staging / "metrics.jsonl").write_text("".join(json.dumps(row | {"step": s}) + "\\n" for s in config.eval_steps))
@@ -102,11 +104,11 @@ def work_done(store: RunStore) -> list[list[str]]:
 
 
 def wait_until(claim, what: str) -> None:
-    for _ in range(300):
+    for _ in range(900):
         if claim():
             return
         time.sleep(0.1)
-    pytest.fail(f"30 s passed without {what}")
+    pytest.fail(f"90 s passed without {what}")
 
 
 def is_alive(pid: int) -> bool:
