@@ -140,16 +140,16 @@ def train(
         # bf16 through the accelerator would stay set for every later run of this process; the context is this run's own.
         wrapped, optimizer = accelerator.prepare(wrapped, optimizer)
         autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16_mixed")
-    recorded = None
-    is_alone = not execution.shard and n_ranks == 1 and not execution.activation_checkpointing
-    if is_alone and can_record_steps(model):
-        options = {"is_causal": config.method != "dllm", "autocast": config.precision == "bf16_mixed"}
-        recorded = RecordedGradients(wrapped, accelerator.device, **options)
-
     steps_per_epoch = math.ceil(len(texts) / config.train_batch_size)
     progress = _Progress(config, store, accelerator)
     checkpoints = Checkpoints(staging, config, accelerator)
     state = checkpoints.load(wrapped, optimizer)
+    recorded = None
+    is_alone = not execution.shard and n_ranks == 1 and not execution.activation_checkpointing
+    if is_alone and can_record_steps(model):
+        # After a checkpoint is loaded: torch puts no moments back into an optimizer whose weights have gradients already.
+        options = {"is_causal": config.method != "dllm", "autocast": config.precision == "bf16_mixed"}
+        recorded = RecordedGradients(wrapped, accelerator.device, **options)
     spent_before, state.sharding = state.wall_time_s, state.sharding if execution.shard else None
 
     def keep_state() -> None:

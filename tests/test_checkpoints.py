@@ -79,6 +79,26 @@ def test_a_run_that_failed_goes_on_to_the_same_bytes_and_leaves_no_checkpoint(tm
     assert not list(root.rglob("resume")) and not list(root.rglob("checkpoint-*"))
 
 
+def test_a_run_whose_steps_are_recorded_takes_its_moments_along(tmp_path, config, listed, monkeypatch):
+    """As on a GPU: gradients that are there before a checkpoint is loaded would keep AdamW's moments out of it."""
+    monkeypatch.setattr(training, "can_record_steps", lambda model: True)
+    assert train(listed, tmp_path / "whole") == 0
+    with monkeypatch.context() as patch:
+        plain, calls = training.RecordedGradients.__call__, []
+
+        def watched(self, *arguments):
+            calls.append(None)
+            if len(calls) == 4:
+                fail()
+            return plain(self, *arguments)
+
+        patch.setattr(training.RecordedGradients, "__call__", watched)
+        assert train(listed, tmp_path / "store", "--checkpoint-minutes", "0") == 1
+    assert train(listed, tmp_path / "store") == 0
+    stores = [RunStore(tmp_path / name) for name in ("store", "whole")]
+    assert same_as(*(store.folder(config) for store in stores)) and stores[0].record(config)["resumed_at"] == [3]
+
+
 def test_without_an_interval_gone_by_nothing_is_written(tmp_path, config, listed, monkeypatch):
     stop_at(monkeypatch, 4, fail)
     assert train(listed, tmp_path) == 1
