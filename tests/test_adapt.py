@@ -10,6 +10,7 @@ import torch
 from maskft.adaptation import Adaptation, adapt, run
 from maskft.adaptation.measure import HELD_OUT_RATIOS, summed_loss
 from maskft.adaptation.rows import cut_into_chunks, masked_row, rows_of
+from maskft.adaptation.state import load_state, save_state
 from maskft.ar_shift import has_ar_shift, shift_outputs
 from maskft.cli import main
 from maskft.collators import DiffusionCollator
@@ -72,6 +73,26 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(adapted, texts, quest
     logs = [json.loads((folder / "adaptation.json").read_text())["log"] for folder in (adapted, output)]
     assert [row["held_out"] for row in logs[0]] == [row["held_out"] for row in logs[1]]
     assert not output.with_name("again.partial").exists()
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def test_moments_come_back_to_where_the_weights_are(tmp_path, device):
+    """Fused AdamW takes a step after them, which it refuses where its count of steps lies elsewhere."""
+    steps = []
+    for _ in range(2):
+        model = load_base("tiny-dllm", method="dllm")[0].to(device)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+        if steps:
+            load_state(tmp_path / "resume", model, optimizer)
+        for _ in range(1 if steps else 2):
+            ids = torch.arange(8, device=device)[None]
+            model(input_ids=ids, labels=ids).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if not (tmp_path / "resume").exists():
+                save_state(tmp_path / "resume", model, optimizer, {})
+        steps.append([weight.detach().cpu() for weight in model.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*steps, strict=True))
 
 
 def test_other_settings_or_texts_do_not_go_on_from_it(texts, questions, tmp_path):

@@ -34,5 +34,5 @@ def load_state(folder: Path, model: PreTrainedModel, optimizer: torch.optim.Opti
         weights[name].copy_(value)
     for key, value in load_file(folder / "optimizer.safetensors").items():
         kind, _, name = key.partition(".")
-        parameter = weights[name]
-        optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+        # Fused AdamW counts its steps where the weights are.
+        optimizer.state[weights[name]][kind] = value.to(weights[name].device)
