@@ -5,6 +5,7 @@ import statistics
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from maskft.ar_shift import shift_outputs
 from maskft.llada import rotate_in_float32
@@ -404,6 +405,16 @@ def test_greedy_decoding_equals_a_slow_loop_with_and_without_stops(random_llama,
         answers = generate_ar(model, PROMPTS, max_new_tokens=N_NEW, stop=stop, pad=ids["pad"])
         assert answers == [before_stop(answer, stop) for answer in whole]
     assert [len(before_stop(answer, (early,))) for answer in whole][:2] != [N_NEW, N_NEW]
+
+
+def test_greedy_decoding_takes_nothing_from_the_settings_that_a_model_comes_with(random_llama, ids):
+    """Qwen's instruct models come with a repetition penalty, which is not greedy decoding."""
+    model, plain = random_llama(is_causal=True, seed=3), random_llama(is_causal=True, seed=3)
+    came_with = GenerationConfig(repetition_penalty=1.8, no_repeat_ngram_size=2, do_sample=True, temperature=0.7)
+    model.generation_config = came_with
+    common = {"max_new_tokens": N_NEW, "stop": (ids["pad"],), "pad": ids["pad"]}
+    assert generate_ar(model, PROMPTS, **common) == generate_ar(plain, PROMPTS, **common)
+    assert model.generation_config is came_with
 
 
 def test_greedy_decoding_refuses_an_empty_prompt(random_llama, ids):

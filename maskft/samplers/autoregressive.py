@@ -1,10 +1,12 @@
 """Greedy answers of a causal model, and what every sampler does with prompts and answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from transformers import GenerationConfig
 from transformers.cache_utils import StaticCache
 
 from maskft.recording import Recorded, can_record
@@ -116,6 +118,17 @@ def grow_answers(answers: GrowingAnswers) -> Int[Tensor, "batch new"]:
     return answers.tokens
 
 
+@contextmanager
+def _without_defaults(model) -> Iterator[None]:
+    """Keep ``generate`` from the settings that the model came with: a repetition penalty is not greedy decoding."""
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model  # what an adapter is around
+    came_with, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = came_with
+
+
 @torch.inference_mode()
 def generate_ar(
     model,
@@ -128,7 +141,7 @@ def generate_ar(
 ) -> list[list[int]]:
     """Greedy answers of a causal model, on left-padded batches of like length.
 
-    By transformers' ``generate``; on a GPU, where its step is launched slower than it is computed, by a recorded one.
+    By transformers' ``generate``, without the settings that the model came with; on a GPU, where its step is launched slower than it is computed, by a recorded one.
 
     Args:
         model: A causal model.
@@ -151,10 +164,11 @@ def generate_ar(
         if is_recorded:
             tokens = grow_answers(GrowingAnswers(model, ids, attention_mask, max_new_tokens=max_new_tokens, stop=stop, pad=pad))
         else:
-            tokens = model.generate(
-                input_ids=ids, attention_mask=attention_mask, max_new_tokens=max_new_tokens, do_sample=False,
-                eos_token_id=list(stop), pad_token_id=pad,
-            )[:, ids.shape[1] :]  # fmt: skip
+            with _without_defaults(model):
+                tokens = model.generate(
+                    input_ids=ids, attention_mask=attention_mask, max_new_tokens=max_new_tokens, do_sample=False,
+                    eos_token_id=list(stop), pad_token_id=pad,
+                )[:, ids.shape[1] :]  # fmt: skip
         for i, row in zip(batch, tokens.tolist(), strict=True):
             answers[i] = cut_at_stop(row, stop)
     return answers
