@@ -142,12 +142,14 @@ def sweep_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[
 
 def random_token_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
     """Masked AR with random tokens for the masked copy, beside masked AR and plain AR (Figure 9)."""
-    controls = [
-        make_run(scale, "masked_ar", dataset, paraphrases, seed=seed, world_seed=world_seed, corruption="random_token")
-        for seed in seeds
-        for dataset in DATASETS
-        for paraphrases in TABLE3_PARAPHRASES
-    ]
+    controls = []
+    for seed in seeds:
+        for dataset in DATASETS:
+            for paraphrases in TABLE3_PARAPHRASES:
+                arm = dataset, paraphrases != "none"
+                steps = scale.eval_steps[arm]["masked_ar"]
+                steps = tuple(step for step in steps if step <= scale.random_token_steps.get(arm, steps[-1]))
+                controls.append(make_run(scale, "masked_ar", dataset, paraphrases, seed=seed, world_seed=world_seed, corruption="random_token", eval_steps=steps))
     return controls + [run for run in table3_runs(scale, seeds, world_seed) if run.method != "dllm"]
 
 

@@ -40,6 +40,7 @@ class Family:
         mask: Text of the mask token.
         extra_stop: Tokens that end an answer besides the end of turn.
         rotates_in_float32: Whether its model does so in any precision.
+        undrawn: Ordinary tokens at the end that the random-token control leaves out, as the release does.
     """
 
     marker: str
@@ -47,14 +48,16 @@ class Family:
     mask: str
     extra_stop: tuple[str, ...] = ()
     rotates_in_float32: bool = False
+    undrawn: int = 0
 
 
 FAMILIES = {
     "tiny": Family("<|mask|>", LLAMA3, "<|mask|>"),
     # LLaDA: mask id 126336; an answer may also end at <|endoftext|> (126081), which is its padding too.
     "llada": Family("<|mdm_mask|>", LLAMA3, "<|mdm_mask|>", ("<|endoftext|>",), rotates_in_float32=True),
-    # A.4: "we pick a reserved special token whose token id is 128013 in the LLama 3 tokenizer"
-    "llama3": Family("<|reserved_special_token_5|>", LLAMA3, "<|reserved_special_token_5|>"),
+    # A.4: "we pick a reserved special token whose token id is 128013 in the LLama 3 tokenizer". The release draws random tokens
+    # from 0 to 127998.
+    "llama3": Family("<|reserved_special_token_5|>", LLAMA3, "<|reserved_special_token_5|>", undrawn=1),
     # SmolLM2: ids 5 and 7-16 share one untrained vector; 16 is the last of them.
     "chatml": Family("<|im_start|>", CHATML, "<empty_output>"),
 }
@@ -85,8 +88,8 @@ def prompts_for(tokenizer, n_rows: int | None = None) -> Prompts:
     end_of_turn = to_id(family.chat.end_of_turn)
     begin = () if tokenizer.bos_token_id is None or family.chat is CHATML else (tokenizer.bos_token_id,)
     special = [tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens]
-    # Llama-3: special tokens start at 128000 and the release draws below 127999; ours are ordered alike.
-    first, last = (0, min(special)) if family.chat is LLAMA3 else ordinary_ids(tokenizer)
+    # Special tokens come last, from 128000 on in Llama-3.
+    first, last = (0, min(special) - family.undrawn) if family.chat is LLAMA3 else ordinary_ids(tokenizer)
     ids = TokenIds(
         begin=begin,
         end=tokenizer.eos_token_id,

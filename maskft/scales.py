@@ -28,6 +28,7 @@ class Scale:
         sweep: The grid that it was chosen from, the same for every method.
         sweep_paraphrases: Paraphrases of the sweep on NameDescription; the paper's has them.
         eval_steps: Optimizer steps by (data set, whether with paraphrases) and method.
+        random_token_steps: The last of them in the random-token control (Figure 9), where it is shorter.
         settings: Further fields of ``RunConfig``.
         method_settings: Those in which one method differs.
         launcher: How training starts.
@@ -47,6 +48,7 @@ class Scale:
     control_base: str | None = None
     sweep_paraphrases: str = "same_order"
     method_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    random_token_steps: Mapping[tuple[str, bool], int] = field(default_factory=dict)
     output: Path = REPOSITORY
 
     @property
@@ -197,6 +199,11 @@ PAPER = Scale(
         ("biography", True): _epochs((*_doubling(1, 1024), 768), 8),
         ("wiki", False): _epochs(_doubling(10, 5120), 2),
         ("wiki", True): _epochs((*_doubling(1, 512), 384), 15),
+    },
+    # Also by the release: 2880 and 96 epochs, 2560 and 512, 2560 and 256.
+    random_token_steps={
+        ("name_description", False): 2880, ("name_description", True): 96 * 29, ("biography", False): 2560 * 2,
+        ("biography", True): 512 * 8, ("wiki", False): 2560 * 2, ("wiki", True): 256 * 15,
     },
     # A.4: "a batch size of 64 (16 per device)", "max new token length 128 and temperature 0", "block length 4",
     # MixedPrecisionPolicy(param_dtype="bf16", reduce_dtype="float32", cast_forward_inputs=True)

@@ -17,6 +17,7 @@ from maskft.exhibits import (
 )
 from maskft.named_scales import _named_scale, get_scale
 from maskft.paper import METHODS, PAPER_SETTINGS
+from maskft.planning import planned_runs
 from maskft.scales import PAPER, SCALES, SMALL, TINY, TWO_CORES
 
 
@@ -116,6 +117,9 @@ def test_figure_9_has_the_control_beside_masked_and_plain_ar_on_every_data_set()
     runs = exhibit_runs("figure9", TINY, [0])
     arms = {(run.method, run.corruption) for run in runs}
     assert arms == {("ar", "mask"), ("masked_ar", "mask"), ("masked_ar", "random_token")} and len(runs) == 3 * 3 * 2
+    # At the paper's scale by the release's epochs, of ceil(documents / 64) steps each.
+    ends = {(r.dataset, r.paraphrases): r.total_steps for r in planned_runs("figure9", PAPER, [0]) if r.corruption == "random_token"}
+    assert list(ends.values()) == [2880, 96 * 29, 2560 * 2, 512 * 8, 2560 * 2, 256 * 15]
 
 
 def test_exhibits_share_their_runs():
@@ -167,6 +171,8 @@ def test_the_small_scale_of_another_base_has_its_own_folders_and_pins_it(tmp_pat
     assert SMALL.store.name == "small" and scale.learning_rates == SMALL.learning_rates
     monkeypatch.setattr(named_scales, "hub_commit", lambda name: f"commit of {name}")
     assert make_run(get_scale("small:owner/name"), "ar", "wiki", "none").base_revision == "commit of owner/name"
+    monkeypatch.chdir(tmp_path)  # what is named from here is found by a notebook in a folder of its own
+    assert get_scale("small:Some-Model-1B") == scale and scale.name == f"small:{base}"
 
 
 def test_the_small_scale_has_a_dllm_where_one_was_adapted(tmp_path, monkeypatch):
