@@ -6,12 +6,16 @@ may skip half of it: a few per cent at these lengths). That is also what ``torch
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HFValidationError
+
 from maskft.llada import llama_config
-from maskft.models import base_folder
+from maskft.models import LLAMA_FAMILY, base_folder
 
 Real = float | int  # counts stay whole numbers where what they are made of is whole
 
@@ -58,7 +62,8 @@ def shape_of(base: str) -> Shape:
     """The shape of a base, without its weights.
 
     Args:
-        base: A key of ``SHAPES``, a shipped base, or a folder with a Llama's or LLaDA's ``config.json``.
+        base: A key of ``SHAPES``, a shipped base, a folder with the ``config.json`` of one of ``LLAMA_FAMILY`` or of LLaDA, or a
+            repository of the hub that has one, from the hub's cache where it is there.
 
     Raises:
         ValueError: If it is none of them.
@@ -67,16 +72,25 @@ def shape_of(base: str) -> Shape:
     if base in SHAPES:
         return SHAPES[base]
     folder = base_folder(base)
-    config = json.loads(Path(folder, "config.json").read_text()) if isinstance(folder, Path) else {}
-    if config.get("model_type") not in ("llama", "llada"):
+    config = _config(folder)
+    if config.get("model_type") not in (*LLAMA_FAMILY, "llada"):
         raise ValueError(
             f"base {base!r}: its shape is not known; give a folder of a Llama or of LLaDA, or add it to maskft.planning.shapes.SHAPES"
         )
     return shape_in(config)
 
 
+def _config(source: Path | str) -> dict[str, Any]:
+    """The configuration in a folder or on the hub; empty where that is not to be had."""
+    if isinstance(source, Path):
+        return json.loads((source / "config.json").read_text())
+    with suppress(OSError, HFValidationError):  # the hub's errors are OSErrors but for that of an impossible name
+        return json.loads(Path(hf_hub_download(source, "config.json")).read_text())
+    return {}
+
+
 def shape_in(config: Mapping[str, Any]) -> Shape:
-    """The shape that the configuration (``config.json``) of a Llama or of LLaDA describes.
+    """The shape that the configuration (``config.json``) of one of ``LLAMA_FAMILY`` or of LLaDA describes.
 
     Raises:
         ValueError: If LLaDA's lacks a size, or has a setting that Llama's arithmetic cannot follow.
