@@ -29,7 +29,7 @@ from .planning.plan import check_fits, setup_of
 from .planning.shapes import Shape, n_parameters, shape_in
 from .runs import RunConfig
 
-BEST = 2  # bytes a parameter of the best weights that a run keeps in bf16; one set more while they are replaced
+DOWNLOAD = 2  # bytes a parameter of a model on the hub
 CHECKPOINT = 12  # of a checkpoint: float32 weights and two moments, twice while it is replaced
 
 
@@ -43,8 +43,9 @@ def _raise(problems: Sequence[str]) -> None:
 
 
 def check_study(
-    configs: Sequence[RunConfig], store: Path, *, launcher: Launcher | None = None, workers: int | None = None, at_once: int = 1
-) -> None:
+    configs: Sequence[RunConfig], store: Path, *, launcher: Launcher | None = None, workers: int | None = None, at_once: int = 1,
+    is_sharded: bool = False,
+) -> None:  # fmt: skip
     """Models, ids, data and disk of runs that are to be trained, and the GPUs of this machine if they are trained here.
 
     Args:
@@ -53,6 +54,7 @@ def check_study(
         launcher: How a run is started on this machine; None: it is started on another.
         workers: Training processes side by side on this machine, as ``launcher.side_by_side``.
         at_once: Runs that are trained at the same time on other machines; each has checkpoints of its own.
+        is_sharded: Whether a run's weights are spread over its processes (FSDP2).
 
     Raises:
         PreflightError: With everything that is wrong.
@@ -73,7 +75,7 @@ def check_study(
         except ValueError as error:
             problems.append(str(error))
         problems += _look_at_gpus([config for config in configs if config.base in shapes], launcher)
-    problems += _look_at_disk(configs, shapes, store, at_once)
+    problems += _look_at_disk(configs, shapes, store, at_once, is_sharded)
     _raise(problems)
 
 
@@ -137,14 +139,22 @@ def _look_at_gpus(configs: Sequence[RunConfig], launcher: Launcher) -> list[str]
     return []
 
 
-def _look_at_disk(configs: Sequence[RunConfig], shapes: dict[str, Shape], store: Path, at_once: int = 1) -> list[str]:
+def _best(config: RunConfig, is_sharded: bool) -> int:
+    """Bytes a parameter of the best weights that a run keeps: under FSDP2 those of the copy that answers."""
+    return 2 if config.precision == "bf16" or (is_sharded and config.precision == "bf16_mixed") else 4
+
+
+def _look_at_disk(
+    configs: Sequence[RunConfig], shapes: dict[str, Shape], store: Path, at_once: int = 1, is_sharded: bool = False
+) -> list[str]:
     """Each finished run keeps its best weights; a run in training has checkpoints, and a better one beside the best."""
     sizes = {base: n_parameters(shape) for base, shape in shapes.items()}
-    of_runs = sorted((sizes.get(config.base, 0) for config in configs), reverse=True)
-    kept, training = BEST * sum(of_runs), (BEST + 2 * CHECKPOINT) * sum(of_runs[:at_once])
+    of_runs = sorted(((sizes.get(config.base, 0), _best(config, is_sharded)) for config in configs), reverse=True)
+    kept = sum(best * size for size, best in of_runs)
+    training = sum((best + 2 * CHECKPOINT) * size for size, best in of_runs[:at_once])
     hub = Path(constants.HF_HUB_CACHE)
     download = sum(
-        BEST * size for base, size in sizes.items()
+        DOWNLOAD * size for base, size in sizes.items()
         if not isinstance(base_folder(base), Path) and not _is_cached(base, configs)
     )  # fmt: skip
     needed: dict[int, tuple[Path, int]] = {}

@@ -19,11 +19,12 @@ from huggingface_hub.errors import (
 from maskft import preflight, study
 from maskft.data import load_corpus
 from maskft.exhibits import make_run
-from maskft.planning import Setup, planned_runs
+from maskft.launcher import Launcher
+from maskft.planning import Setup, planned_runs, shapes
 from maskft.planning.hardware import GPUS
 from maskft.planning.memory import GIB
 from maskft.planning.plan import memory_of
-from maskft.planning.shapes import SHAPES, n_parameters, shape_of
+from maskft.planning.shapes import SHAPES, Shape, n_parameters, shape_of
 from maskft.preflight import PreflightError, check_device, check_study
 from maskft.scales import PAPER, TINY
 
@@ -107,7 +108,7 @@ def test_a_tokenizer_of_no_family_and_without_a_chat_template_is_told(folder, co
 
 
 def test_all_that_is_wrong_is_told_at_once(config, tmp_path, monkeypatch):
-    """The tiny base has 0.9 million parameters: 2 bytes for each run's best, and 2 + 24 for the run in training."""
+    """The tiny base has 0.9 million parameters: 4 bytes for each run's best, and 4 + 24 for the run in training."""
     usage = namedtuple("usage", "total used free")
     refuse(monkeypatch, RepositoryNotFoundError)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 10**6, 10**6))
@@ -117,23 +118,23 @@ def test_all_that_is_wrong_is_told_at_once(config, tmp_path, monkeypatch):
 
 
 def test_the_papers_disk_is_counted(tmp_path, config, monkeypatch):
-    """18 runs of Llama's shape keep 2 bytes a parameter each; the one in training needs 26 more."""
-    usage, asked = namedtuple("usage", "total used free"), replace(config, base=LLAMA)
+    """18 runs of Llama's shape, spread over processes, keep 2 bytes a parameter each; the one in training needs 26 more."""
+    usage, asked = namedtuple("usage", "total used free"), replace(config, base=LLAMA, precision="bf16_mixed")
     n = 8_030_261_248  # parameters of Llama-3.1-8B by its own count
     monkeypatch.setattr(preflight, "_is_cached", lambda base, configs: True)
     runs = [replace(asked, seed=seed) for seed in range(18)]
     for free, problems in ((62 * n - 1, 1), (62 * n, 0)):
         monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path, free=free: usage(free, 0, free))
-        assert len(preflight._look_at_disk(runs, {LLAMA: SHAPES[LLAMA]}, tmp_path)) == problems
+        assert len(preflight._look_at_disk(runs, {LLAMA: SHAPES[LLAMA]}, tmp_path, is_sharded=True)) == problems
 
 
 def test_each_run_of_those_that_train_at_the_same_time_needs_room_for_checkpoints(tmp_path, config, monkeypatch):
-    """18 jobs of a cluster: 18 x (2 + 26) bytes a parameter where all may run at once, 18 x 2 + 5 x 26 where five may."""
+    """18 jobs of a cluster, each model whole: 18 x (4 + 28) bytes a parameter where all may run at once, 18 x 4 + 5 x 28 where five may."""
     usage, asked = namedtuple("usage", "total used free"), []
     runs = [replace(config, seed=seed) for seed in range(18)]
     n = n_parameters(shape_of(config.base))
     monkeypatch.setattr(preflight.shutil, "which", lambda name: None)
-    for settings, bytes_each in (([], 18 * 28), (["array_parallelism=5"], 18 * 2 + 5 * 26), (["array_parallelism=99"], 18 * 28)):
+    for settings, bytes_each in (([], 18 * 32), (["array_parallelism=5"], 18 * 4 + 5 * 28), (["array_parallelism=99"], 18 * 32)):
         for free, fits in ((bytes_each * n, True), (bytes_each * n - 1, False)):
             monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path, free=free: usage(free, 0, free))
             try:
@@ -172,6 +173,31 @@ def test_the_gpus_of_a_machine_that_trains_are_looked_at_before_a_process_starts
         with pytest.raises(PreflightError, match=told_of):
             check_study(runs, tmp_path, launcher=PAPER.launcher)
     check_study(runs, tmp_path)  # on another machine
+
+
+def test_best_weights_are_kept_in_the_precision_that_answers(config):
+    """Of what is spread the copy that answers is rounded; elsewhere the weights are as trained."""
+    kept = {(p, s): preflight._best(replace(config, precision=p), s) for p in ("float32", "bf16_mixed", "bf16") for s in (False, True)}
+    assert [name for name, size in kept.items() if size == 2] == [("bf16_mixed", True), ("bf16", False), ("bf16", True)]
+    assert set(kept.values()) == {2, 4}
+
+
+def test_the_memory_of_another_base_of_the_hub_is_planned_by_its_configuration(config, tmp_path, monkeypatch):
+    settings = {"model_type": "qwen2", "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "vocab_size": 1000, "tie_word_embeddings": True}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(shapes, "hf_hub_download", lambda name, file: str(tmp_path / file))
+    assert shape_of("an-owner/a-qwen") == Shape(2, 64, 128, 4, 2, 1000, tied=True)
+    monkeypatch.setattr(preflight, "smallest_gpu_gib", lambda: 80.0)
+    run = replace(config, base="an-owner/a-qwen", source="original")
+    assert preflight._look_at_gpus([run], Launcher("gpu")) == []
+    monkeypatch.setattr(preflight, "smallest_gpu_gib", lambda: 0.01)
+    assert "does not fit" in preflight._look_at_gpus([run], Launcher("gpu"))[0]
+    refuse = error_of(LocalEntryNotFoundError)
+    monkeypatch.setattr(shapes, "hf_hub_download", lambda name, file: (_ for _ in ()).throw(refuse))
+    for unknown in ("an-owner/a-qwen", "no such name"):
+        with pytest.raises(ValueError, match="its shape is not known"):
+            shape_of(unknown)
 
 
 def test_nothing_starts_when_something_is_missing(config, tmp_path, monkeypatch):
