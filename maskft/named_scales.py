@@ -60,6 +60,9 @@ def _named_scale(name: str) -> Scale:
         raise ValueError(f"scale {name!r} is not one of {', '.join(SCALES)}, small:BASE, nor a file NAME.json")
     scale = SCALES[kind]
     if colon:
+        if Path(base).is_dir():  # by its whole path: a notebook runs in a folder of its own
+            base = str(Path(base).resolve())
+            name = f"{kind}:{base}"
         revision = revision_of(base) if Path(base).is_dir() else hub_commit(base)
         scale = replace(scale, name=name, bases={"ar": base, "masked_ar": base}, revisions={base: revision})
     dllm = adapted_name(scale.bases["ar"])

@@ -11,6 +11,7 @@ from maskft.chat import chat_format_of, special_tokens
 from maskft.collators import MaskedARCollator
 from maskft.models import load_base, prompts_for
 from maskft.planning.shapes import Shape
+from maskft.plots.samples import load_prompts
 from maskft.preflight import _look_at_base
 from maskft.prompts import LLAMA3
 from maskft.samplers import generate_ar
@@ -178,3 +179,11 @@ def test_an_architecture_of_another_kind_is_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(ValueError, match=r"is a gpt2 model; maskft trains llama, qwen2"):
         load_base(str(tmp_path), method="ar")
+
+
+def test_a_mask_that_is_a_row_without_a_token_is_found_as_in_training(tmp_path):
+    """Qwen2.5's embedding has more rows than its tokenizer has tokens."""
+    tokenizer = qwen()
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2", "vocab_size": 400}))
+    assert load_prompts({"ar": str(tmp_path)}, {})["ar"].ids.mask == len(tokenizer)

@@ -6,6 +6,7 @@ Apart from the drawing, so that who draws from records waits for no library of m
 from collections.abc import Mapping
 
 import pandas as pd
+from transformers import PreTrainedConfig
 
 from maskft.collators import ARCollator, DiffusionCollator, MaskedARCollator
 from maskft.losses import IGNORED
@@ -17,7 +18,7 @@ COLLATORS = {"masked_ar": MaskedARCollator, "ar": ARCollator, "dllm": DiffusionC
 
 
 def load_prompts(bases: Mapping[str, str], revisions: Mapping[str, str]) -> dict[str, Prompts]:
-    """The prompts of each method, from the tokenizer of its base alone; no weights are read.
+    """The prompts of each method, from the tokenizer and the configuration of its base; no weights are read.
 
     Args:
         bases: base model by method, as a scale has them.
@@ -25,12 +26,13 @@ def load_prompts(bases: Mapping[str, str], revisions: Mapping[str, str]) -> dict
 
     Raises:
         FileNotFoundError: a shipped base is missing.
-        ValueError: a tokenizer is of no known family.
+        ValueError: format or ids of a tokenizer are unsuitable.
     """
 
     def load(base: str) -> Prompts:
-        commit = revisions.get(base, "main")
-        return prompts_for(load_tokenizer(base_folder(base), revision=commit))
+        commit, source = revisions.get(base, "main"), base_folder(base)
+        n_rows = PreTrainedConfig.get_config_dict(source, revision=commit)[0].get("vocab_size")
+        return prompts_for(load_tokenizer(source, revision=commit), n_rows)
 
     return {method: load(base) for method, base in bases.items()}
 
