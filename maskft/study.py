@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from .bases import ADAPTED
-from .exhibits import N_PAPER_SEEDS, exhibit_runs, make_run
+from .exhibits import exhibit_runs, make_run
 from .launch import ensure as launch_missing
 from .named_scales import get_scale
 from .runs import RecordStore, RunConfig, RunStore, Store, best_step, pack_records, read_metrics, steps_to_pack
@@ -94,14 +94,15 @@ def check(
         return
     from .preflight import check_study
 
+    is_sharded = "--shard" in scale.launcher.options
     if executor == "local":
-        check_study(missing, RunStore(scale.store).root, launcher=scale.launcher, workers=workers)
+        check_study(missing, RunStore(scale.store).root, launcher=scale.launcher, workers=workers, is_sharded=is_sharded)
         return
     from .slurm_settings import read_settings
 
     # Without a limit of one's own all jobs may run at the same time.
     at_once = read_settings(slurm).get("array_parallelism", len(missing))
-    check_study(missing, RunStore(scale.store).root, at_once=min(at_once, len(missing)))
+    check_study(missing, RunStore(scale.store).root, at_once=min(at_once, len(missing)), is_sharded=is_sharded)
 
 
 def is_ready(exhibit: str, scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> bool:
@@ -148,7 +149,9 @@ class Study:
     @property
     def command(self) -> str:
         """What makes the exhibit again."""
-        options = f"--scale {self.scale.name} --world-seed {self.parameters['world_seed']}"
+        asked_for = str(self.parameters["scale"])
+        scale = Path(asked_for).name if asked_for.endswith(".json") else self.scale.name  # a file is given by its name
+        options = f"--scale {scale} --world-seed {self.parameters['world_seed']}"
         n_seeds = max((config.seed for config in self.configs), default=0) + 1
         return f"maskft reproduce {self.exhibit} {options} --seeds {n_seeds}"
 
@@ -226,7 +229,8 @@ def open_study(
         ensure(chosen, configs)
     else:
         store = RecordStore(chosen.records)
-        wanted = exhibit_runs(exhibit, chosen, range(max(N_PAPER_SEEDS, *seeds) + 1), world_seed)
+        n_seeds = 1 + max([*seeds, *(config.seed for config in store.configs())])
+        wanted = exhibit_runs(exhibit, chosen, range(n_seeds), world_seed)
         if chosen.source == "original":
             wanted = with_recorded_bases(store, wanted)
         missing = set(store.missing(wanted))

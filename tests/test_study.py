@@ -55,8 +55,15 @@ def test_records_are_read_for_every_committed_seed_and_a_missing_cell_is_named(t
     pack_records(runs[:-1], [store], tmp_path / "records")
     opened = open_study("table3", "tiny", [0], 0, True)
     assert len(opened.configs) == len(runs) - 1 and set(opened.metrics.seed) == {0, 1}
-    (tmp_path / "records" / f"{runs[0].run_id}.jsonl").unlink()
-    (tmp_path / "records" / f"{runs[18].run_id}.jsonl").unlink()
+    assert opened.command == "maskft reproduce table3 --scale tiny --world-seed 0 --seeds 2"
+    file = replace(opened, parameters={**opened.parameters, "scale": "/of/mine.json"})
+    assert file.command.startswith("maskft reproduce table3 --scale mine.json ")
+    late = replace(runs[0], seed=7)  # beyond the paper's four
+    _finish(store, late)
+    pack_records([late], [store], tmp_path / "records")
+    assert set(open_study("table3", "tiny", [0], 0, True).configs) == {*runs[:-1], late}
+    for gone in (runs[0], runs[18], late):
+        (tmp_path / "records" / f"{gone.run_id}.jsonl").unlink()
     with pytest.raises(LookupError, match=runs[0].run_id):
         open_study("table3", "tiny", [0], 0, True)
     taken = open_study("table3", "tiny", [0], 0, True, allow_missing=True)
