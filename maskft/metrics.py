@@ -17,11 +17,13 @@ import string
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 DROPPED_WORDS = frozenset(("a", "of", "the", "and", "is", "are", "be", "to", "new", "on", "in", "at", "an", "for"))
 METRICS = ("accuracy", "rouge1_recall", "exact_match")
+MIN_POINTS = 3  # after step 0, to fit a curve of two parameters
 
 DELETE_PUNCTUATION = str.maketrans("", "", string.punctuation)
 # What NLTK's word tokenizer still splits once ASCII punctuation is gone: typographic quotes and dashes, and six
@@ -172,6 +174,11 @@ def pick_best_step(steps_to_total: Mapping[int, float]) -> int:
     return min(candidates, key=lambda step: (-candidates[step], step))
 
 
+def determines(value: Any, error: Any) -> Any:
+    """Whether points determine a fitted number, or each of a column: it is at least two standard errors from 0."""
+    return np.isfinite(error) & (2 * error <= value)
+
+
 def fit_convergence(
     steps: Sequence[int | float] | np.ndarray, accuracies: Sequence[int | float] | np.ndarray
 ) -> tuple[float, float, float, float]:
@@ -201,8 +208,8 @@ def fit_convergence(
     if not (np.isfinite(x).all() and np.isfinite(y).all() and (x >= 0).all() and (y >= 0).all()):
         raise ValueError(f"steps {x.tolist()} or accuracies {y.tolist()} hold a negative or non-finite value")
     x, y = x[x > 0], y[x > 0]
-    if len(x) < 3:
-        raise ValueError(f"{len(x)} points after step 0; expected at least 3 to fit A and k: evaluate more often")
+    if len(x) < MIN_POINTS:
+        raise ValueError(f"{len(x)} points after step 0; expected at least {MIN_POINTS} to fit A and k: evaluate more often")
     if not y.any():
         return 0.0, math.nan, 0.0, math.nan
 

@@ -256,6 +256,15 @@ def test_a_flat_curve_has_not_converged_however_fast_its_fit_is(value):
     assert claim.verdict == "fails" and "biography/dllm asymptote" in {quantity.label for quantity in claim.failing}
 
 
+@pytest.mark.parametrize("shape", [{0: 0.0, 100: 0.5, 200: 1.0}, {0: 0.0, 100: 0.3, 200: 0.6, 300: 0.9}])
+def test_a_curve_that_does_not_determine_its_fit_has_neither_asymptote_nor_rate(shape):
+    """Two points are too few for two parameters, a line has not bent: undefined, which is not fast."""
+    zero = {f"{d}/{m}/{BEFORE}/{c}": 0.0 for d in DATASETS for m in ("ar", "dllm") for c in CATEGORIES[d]}
+    arms = {f"{d}/{m}/{p}": shape for d in DATASETS for m in METHODS for p in ("none", "same_order")}
+    claim = checked(cells=zero, shapes=arms, offsets=dict.fromkeys(METHODS, 0.0))["masked_training_converges_as_fast"]
+    assert claim.verdict == "fails" and all(math.isnan(quantity.obtained) for quantity in claim.quantities)
+
+
 @pytest.mark.parametrize(
     ("arm", "kept", "fails"),
     [

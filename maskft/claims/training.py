@@ -10,7 +10,7 @@ from statistics import geometric_mean
 from maskft.claims.cells import REVERSIBLE
 from maskft.claims.judge import Quantity, Threshold, difference, register
 from maskft.claims.results import TOTAL, Curve, Results
-from maskft.metrics import fit_convergence
+from maskft.metrics import MIN_POINTS, determines, fit_convergence
 from maskft.paper import BEFORE, CATEGORIES, DATASETS, PAPER_SETTINGS, TABLE3, TABLE4
 
 # A curve that stays where it began fits any rate, so a rate counts only beside an asymptote.
@@ -44,7 +44,11 @@ TOKENS = Threshold(
 
 
 def _fit(curve: Curve) -> tuple[float, float]:
-    return fit_convergence(curve.steps, curve.accuracy)[:2] if curve.n_seeds else (math.nan, math.nan)
+    """A and k of a curve, NaN what its points do not determine, as in Table 4."""
+    if not curve.n_seeds or sum(step > 0 for step in curve.steps) < MIN_POINTS:
+        return math.nan, math.nan
+    a, k, a_error, k_error = fit_convergence(curve.steps, curve.accuracy)
+    return (a if determines(a, a_error) else math.nan), (k if determines(k, k_error) else math.nan)
 
 
 @register(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from maskft.metrics import fit_convergence
+from maskft.metrics import determines, fit_convergence
 from maskft.paper import (
     DATASET_LABELS,
     DATASETS,
@@ -86,8 +86,7 @@ def is_determined(fits: pd.DataFrame, parameter: str) -> pd.Series:
     It is infinite or of any size where the curve has not bent, and for k where it is at its end from the first
     evaluation on. A curve of zeros determines A, which is 0, and no k.
     """
-    error = fits[f"{parameter}_error"]
-    return np.isfinite(error) & (2 * error <= fits[parameter])
+    return determines(fits[parameter], fits[f"{parameter}_error"])
 
 
 def convergence_versus_paper(fits: pd.DataFrame) -> pd.DataFrame:
