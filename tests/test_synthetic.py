@@ -23,6 +23,13 @@ EVENT_FACTS = {
 }
 
 
+def test_a_world_with_somebody_whom_the_bases_have_met_is_refused(monkeypatch):
+    plain = synthetic.sample_people
+    monkeypatch.setattr(synthetic, "sample_people", lambda rng, n, avoid: [known_world().people[0].thing, *plain(rng, n - 1, avoid)])
+    with pytest.raises(RuntimeError, match=known_world().people[0].thing.name):
+        synthetic.build("name_description", 0)
+
+
 @cache
 def corpus(name: str, seed: int = 0):
     return synthetic.build(name, seed)

@@ -5,9 +5,10 @@ was met by the tiny bases in pretraining (``pretraining.py``), which is asserted
 """
 
 import random
+from collections.abc import Sequence
 
 from . import render, wordings
-from .pretraining import known_world
+from .pretraining import Thing, facts_of, known_world
 from .world import sample_biographies, sample_events, sample_people
 
 # Sizes of the originals (maskft/data/README.md).
@@ -22,6 +23,7 @@ def build(name: str, world_seed: int = 0):
 
     Raises:
         ValueError: If ``name`` is not a data set, or ``world_seed`` is negative.
+        RuntimeError: If the bases have met somebody of it.
     """
     builders = {"name_description": _name_description, "biography": _biography, "wiki": _wiki}
     if name not in builders:
@@ -43,8 +45,15 @@ def build(name: str, world_seed: int = 0):
     return Corpus.from_rows(name, "synthetic", documents, numbered)
 
 
+def _unmet(things: Sequence[Thing]) -> Sequence[Thing]:
+    """``things``, of which the bases know none."""
+    if met := known_world().facts & {fact for thing in things for fact in facts_of(thing)}:
+        raise RuntimeError(f"{', '.join(sorted(met))} belong to the bases' own world, and fine-tuning would not be the first to tell of them")
+    return things
+
+
 def _name_description(rng: random.Random):
-    people = sample_people(rng, 2 * N_STATEMENTS_PER_TYPE, avoid=known_world().facts)
+    people = _unmet(sample_people(rng, 2 * N_STATEMENTS_PER_TYPE, avoid=known_world().facts))
     rows, questions = [], []
     for i, person in enumerate(people):
         group, statements = ("n2d", wordings.N2D) if i < N_STATEMENTS_PER_TYPE else ("d2n", wordings.D2N)
@@ -59,7 +68,7 @@ def _name_description(rng: random.Random):
 
 
 def _biography(rng: random.Random):
-    people = sample_biographies(rng, N_BIOGRAPHIES, avoid=known_world().facts)
+    people = _unmet(sample_biographies(rng, N_BIOGRAPHIES, avoid=known_world().facts))
     rows, questions = [], []
     for i, person in enumerate(people):
         rows.append(("", *render.biography_texts(rng, person, N_BIOGRAPHY_TEXTS)))
@@ -74,7 +83,7 @@ def _biography(rng: random.Random):
 
 
 def _wiki(rng: random.Random):
-    events = sample_events(rng, N_ARTICLES, avoid=known_world().facts)
+    events = _unmet(sample_events(rng, N_ARTICLES, avoid=known_world().facts))
     rows, questions = [], []
     for i, event in enumerate(events):
         rows.append(("", *render.event_texts(rng, event, N_ARTICLE_TEXTS)))

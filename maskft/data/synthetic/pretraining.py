@@ -97,10 +97,11 @@ class KnownWorld:
     def facts(self) -> set[str]:
         """Names, descriptions and identifying facts that a fine-tuning set may not hold."""
         known = [known.thing for group in (self.people, self.biographies, self.events) for known in group]
-        return {fact for thing in [*known, *(one for group in self.strangers for one in group)] for fact in _facts_of(thing)}
+        return {fact for thing in [*known, *(one for group in self.strangers for one in group)] for fact in facts_of(thing)}
 
 
-def _facts_of(thing: Thing) -> tuple[str, ...]:
+def facts_of(thing: Thing) -> tuple[str, ...]:
+    """What names or tells apart a person, a biography or an event."""
     if isinstance(thing, Person):
         return thing.name, thing.description
     return (thing.name,) if isinstance(thing, Biography) else event_keys(thing)
@@ -114,7 +115,7 @@ def known_world() -> KnownWorld:
         [Known(thing, _texts(rng, thing, N_TEXTS)) for thing in things]
         for things in (sample_people(rng, N_KNOWN_PEOPLE), sample_biographies(rng, N_KNOWN_BIOGRAPHIES), sample_events(rng, N_KNOWN_EVENTS))
     ]
-    taken = {fact for group in groups for known in group for fact in _facts_of(known.thing)}
+    taken = {fact for group in groups for known in group for fact in facts_of(known.thing)}
     strangers = (
         sample_people(rng, N_STRANGE_PEOPLE, taken),
         sample_biographies(rng, N_STRANGE_BIOGRAPHIES, taken),
