@@ -549,21 +549,25 @@ def test_rates_are_found_again_from_times_that_follow_them():
     rates = fit_core_rates(records)
     assert rates.n_records == 9
     assert (1e-9 / rates.training, 1e6 * rates.cached, 1e-9 / rates.diffusion) == pytest.approx((50, 1, 80))
-    for too_few in ([], [r for r in records if r[0].method != "dllm"]):
+    three_kinds = [(make_run(TINY, method, "wiki", "none").run_id) for method in METHODS]
+    as_many_as_rates = [(run, record) for run, record in records if run.run_id in three_kinds]
+    assert len(as_many_as_rates) == 2 * 3
+    for too_few in ([], [r for r in records if r[0].method != "dllm"], as_many_as_rates):
         with pytest.raises(ValueError, match="maskft reproduce table3"):
             fit_core_rates(too_few)
 
 
 def test_a_study_without_a_dllm_needs_no_rate_for_one(tmp_path):
-    """The small scale's records of a core, with times of 40 x 10^9 operations and 5,000 tokens of a cache a second. Records of
+    """The small scale's records as if of a core, with times of 40 x 10^9 operations and 5,000 tokens of a cache a second. Records of
     original data have no texts; that of a GPU is not for cores.
     """
     scale = replace(SMALL_SCALE, output=tmp_path, launcher=Launcher("cpu"))
     scale.records.mkdir(parents=True)
     for path in SMALL_SCALE.records.glob("*.jsonl"):
         record, *rows = map(json.loads, path.read_text().splitlines())
-        if "thread" not in record["device"] or record["config"]["method"] == "dllm":
+        if record["config"]["method"] == "dllm":
             continue
+        record["device"] = "a core, 1 thread(s)"
         work = work_of(RunConfig.from_dict(record["config"]))
         record["wall_time_s"] = work.train_flops / 40e9 + work.n_answers * (20 * work.lengths.prompt + 200) / 5000
         for name, changes in {path.name: {}, f"gpu-{path.name}": {"device": "NVIDIA H200", "wall_time_s": 1.0}}.items():

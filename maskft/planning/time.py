@@ -170,7 +170,8 @@ def fit_core_rates(
         remedy: The command that makes such records, for the message.
 
     Raises:
-        ValueError: If the records do not tell a rate that the methods need.
+        ValueError: If the records do not tell a rate that the methods need, or are as few as the rates, which would then fit
+            them whatever they are.
     """
     rows, walls, devices = [], [], set()
     for run, record in quickest(records):
@@ -180,9 +181,10 @@ def fit_core_rates(
         devices.add(record["device"])
     table = np.array(rows).reshape(-1, 3) / np.array(walls).reshape(-1, 1)
     seconds = nnls(table, np.ones(len(walls)))[0] if len(walls) else np.zeros(3)
-    if not all(seconds[: 3 if "dllm" in methods else 2]):
+    n_rates = 3 if "dllm" in methods else 2
+    if len(walls) <= n_rates or not all(seconds[:n_rates]):
         raise ValueError(
-            f"{folder} cannot tell how fast a core is ({len(walls)} records; runs of {', '.join(methods)} are needed that had a "
+            f"{folder} cannot tell how fast a core is ({len(walls)} kinds of run, more than {n_rates} are needed; runs of {', '.join(methods)} are needed that had a "
             f"core each for themselves); make them: {remedy}"
         )
     return CoreRates(*seconds.tolist(), n_records=len(walls), devices=tuple(sorted(devices)))
