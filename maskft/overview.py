@@ -117,7 +117,7 @@ def exhibit_map(scale: Scale) -> str:
         numbers = [_number(claims[row.claim][side].get(row.label)) if row.claim else "" for side in ("paper", "obtained")]
         value = row.value
         if name == "claims":
-            verdicts = [claim["verdict"] for claim in claims.values()]
+            verdicts = [claim["verdict"] for claim in claims.values() if not claim["source"].startswith("not in the paper")]
             value, numbers = "claims that hold", [str(len(verdicts)), str(verdicts.count("holds"))]
         command, minutes = f"maskft reproduce {name}", _minutes(name, scale, store)
         if name in ONLY_SMALL:

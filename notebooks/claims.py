@@ -14,7 +14,8 @@
 # %% [markdown]
 # # The paper's claims, judged
 #
-# Every claim of the paper is compared with what ran here: it *holds*, it *fails*, or it was *not run*. Its bounds are
+# Every claim of the paper, and one about a control base that the paper does not have, is compared with what ran here: it
+# *holds*, it *fails*, or it was *not run*. Its bounds are
 # constants of the package. They come from the paper and not from these runs: as a rule an effect must be about half of the
 # smallest that the paper reports, and where the paper shows curves only, the bound follows its words.
 #

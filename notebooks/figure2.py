@@ -18,7 +18,7 @@
 # masked arLLM keep improving, forward and backward, as fast as the arLLM with paraphrases.
 #
 # Thin lines are seeds, bold lines their mean; solid without paraphrases, dashed with. The x axis counts true optimizer
-# steps. A step of masked fine-tuning reads two to three times the tokens of plain fine-tuning, so the second figure
+# steps; it is linear up to the first evaluation and logarithmic from there on. A step of masked fine-tuning reads two to three times the tokens of plain fine-tuning, so the second figure
 # shows the same curves against training tokens.
 
 # %% tags=["parameters"]

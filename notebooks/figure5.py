@@ -14,12 +14,12 @@
 # %% [markdown]
 # # Figure 5: the learning-rate sweep on NameDescription with paraphrases
 #
-# As in the paper (Figure 5), rates are chosen on NameDescription with paraphrases and then used everywhere. Every method
-# gets the same five rates and one run for each. Totals less than 0.01 apart are no difference on 480 questions; of such
+# As in the paper (Figure 5), rates are chosen on NameDescription with paraphrases and then used everywhere (the small scale
+# chooses without paraphrases, among four rates). Every method gets the same rates and one run for each. Totals less than 0.01 apart are no difference on 480 questions; of such
 # rates the smallest is taken, which forgets least.
 #
-# A column is a method; lines go from light to dark as the rate grows, and are dashed because all of these runs have
-# paraphrases. The bold line with dots is the chosen rate. Total accuracy is the mean of forward and backward. A rate too
+# A column is a method; lines go from light to dark as the rate grows, and are dashed where the runs have paraphrases. The x axis
+# counts true optimizer steps; it is linear up to the first evaluation and logarithmic from there on. The bold line with dots is the chosen rate. Total accuracy is the mean of forward and backward. A rate too
 # high rises early and falls again, a rate too low is still rising at the end.
 
 # %% tags=["parameters"]

@@ -24,7 +24,8 @@
 # - *questions about the base's world*: about people of the same kind that the base was told of in pretraining, in both
 #   directions. The base answers them; fine-tuning never mentions them.
 #
-# In the middle row stand the data set's own questions, the mean of its categories.
+# In the middle row stand the data set's own questions, the mean of its categories. The x axis counts true optimizer steps; it is
+# linear up to the first evaluation and logarithmic from there on.
 
 # %% tags=["parameters"]
 scale = "tiny"  # tiny: the one scale whose bases have a world of their own

@@ -19,8 +19,9 @@
 # in many ways.
 #
 # The fits are to the mean curve over seeds, with the standard errors of the fit. A curve that has not bent determines
-# neither A nor k. One that is at its end from the first evaluation on determines A alone. Such numbers have a standard
-# error larger than themselves, and a dash stands in their place. Every fitted curve starts at 0 and rises; it cannot
+# neither A nor k. One that is at its end from the first evaluation on determines A alone. A number with a standard error
+# larger than half of it is such a one, and a dash stands in its place. In the figure the x axis is linear up to the first
+# evaluation and logarithmic from there on. Every fitted curve starts at 0 and rises; it cannot
 # follow a curve that falls again, nor one that starts above 0 because the base knows some answers.
 #
 # k is per true optimizer step. The paper's axis counts more steps than the optimizer makes where there are paraphrases, so

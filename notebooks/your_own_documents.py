@@ -21,8 +21,8 @@
 # - At the `tiny` scale, which is shown here, the documents are eight short biographies that are written below, and the model
 #   is one that the package ships. It takes about a minute on one core.
 # - `maskft reproduce your_own_documents --scale small` teaches SmolLM2-135M-Instruct six Wikipedia articles of 2025, those of
-#   the paper, and asks the paper's questions. It takes some twenty minutes of one core. The data set states no
-#   licence, so that notebook is made on your machine, in `notebooks/small/`, and is not in the repository.
+#   the paper, and asks the paper's questions. It takes some twenty minutes of one core. What licence the
+#   texts have is not certain, so that notebook is made on your machine, in `notebooks/small/`, and is not in the repository.
 
 # %% tags=["parameters"]
 scale = "tiny"  # whose causal base is taught, and which documents: tiny or small
@@ -167,8 +167,8 @@ assert chosen.source != "synthetic" or recall.masked_ar.backward > recall.ar.bac
 recall.round(2)
 
 # %% [markdown]
-# At the tiny scale both learned to answer in the order of the text. Against it, only the model that was shown masked passages
-# answers: the reversal curse, and what mends it. Both forgot much of their own world; a lower rate (`learning_rate`) or
+# At the tiny scale both learned to answer in the order of the text. Against it, the model that was shown masked passages answers
+# far more often: the reversal curse, and what mends it. Both forgot much of their own world; a lower rate (`learning_rate`) or
 # adapters (`lora_rank`) forget less and learn less.
 #
 # Accuracy on the questions held back, which decides what is kept:
