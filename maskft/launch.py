@@ -28,7 +28,7 @@ __all__ = ["LaunchError", "Launcher", "available_cores", "ensure", "tail"]
 
 TRAINING_MODULE = "maskft.training"
 POLL_S = 0.2  # how often workers are looked at
-GRACE_S = 20.0  # how long a worker may take to end after SIGTERM
+GRACE_S = 60.0  # how long a worker may take to save its state and end after SIGTERM
 
 
 class LaunchError(RuntimeError):
@@ -174,13 +174,8 @@ class _Crew:
 
     def end(self) -> None:
         """End the workers and what they started, by force where they do not listen."""
+        end_groups([worker.process for worker in self.alive], GRACE_S)
         for worker in self.alive:
-            signal_group(worker.process, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_S
-        for worker in self.alive:
-            with suppress(subprocess.TimeoutExpired):
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            signal_group(worker.process, signal.SIGKILL)
             worker.process.wait()
         self.alive = []
 
@@ -207,6 +202,30 @@ def signal_group(process: subprocess.Popen, number: int) -> None:
     # The group outlives its first process for as long as it has members, and then is gone: both are fine.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
+
+
+def end_groups(processes: Sequence[subprocess.Popen], grace_s: float) -> None:
+    """Tell sessions to end, wait until every process in them has, and end by force what has not after ``grace_s``.
+
+    Not when the first process of each has: accelerate's ends at once, while the training that it started saves its state.
+    """
+    for process in processes:
+        signal_group(process, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while any(_is_alive(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    for process in processes:
+        signal_group(process, signal.SIGKILL)
+
+
+def _is_alive(process: subprocess.Popen) -> bool:
+    """Whether the session that ``process`` began has a process left."""
+    process.poll()  # or, dead, it would stay in the group until somebody asks how it ended
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def advice(log: str) -> str:

@@ -31,7 +31,17 @@ from typing import Any
 
 from filelock import FileLock
 
-from maskft.launch import GRACE_S, POLL_S, TRAINING_MODULE, LaunchError, advice, how_it_ended, signal_group, tail
+from maskft.launch import (
+    GRACE_S,
+    POLL_S,
+    TRAINING_MODULE,
+    LaunchError,
+    advice,
+    end_groups,
+    how_it_ended,
+    signal_group,
+    tail,
+)
 from maskft.launcher import Launcher, Machine
 from maskft.progress import _Progress
 from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
@@ -40,6 +50,7 @@ from maskft.slurm_settings import SETTINGS, import_submitit
 QUEUED, RUNNING, FAILED, CANCELLED = "queued", "running", "failed", "cancelled"
 JOB_NAME = "maskft"
 LOOK_S = 10.0  # how often Slurm is asked while we wait: it serves everybody
+REQUEUE_S = 20  # kept of the time before the limit, to ask for the queue
 N_ARRAY = 500  # jobs of one array; Slurm's usual limit is 1001
 
 
@@ -105,8 +116,8 @@ class TrainingJob:
         # Not wait(), which holds a lock that the signal's handler would need.
         while self._process.poll() is None:
             time.sleep(POLL_S)
-        signal_group(self._process, signal.SIGTERM)  # accelerate alone may have been killed
         code = self._process.returncode
+        end_groups([self._process], self.grace_s)  # accelerate's own process may have ended alone
         if store.is_finished(config):
             return
         if told_to_end:
@@ -123,10 +134,7 @@ class TrainingJob:
         """End the training, which saves its state, and return what is to run when the job's turn comes again."""
         import submitit
 
-        signal_group(self._process, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(self.grace_s)
-        signal_group(self._process, signal.SIGKILL)
+        end_groups([self._process], self.grace_s)
         return submitit.helpers.DelayedSubmission(replace(self))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,7 +156,8 @@ def submit(
     Args:
         configs: the runs that are needed.
         store: where they are looked for and written; on a disk that all machines see.
-        launcher: how one run is started. A job asks for its machines and GPUs.
+        launcher: how one run is started. A job asks for its machines and GPUs; one of a CPU is one of a GPU where ``settings`` ask
+            for GPUs: what the machine that submits has says nothing of those that train.
         settings: of the jobs (`slurm_settings.read_settings`).
         cost: expected cost of a run; orders them.
         module: the training module.
@@ -164,6 +173,10 @@ def submit(
     submitit = import_submitit()
     if cluster == "slurm" and shutil.which("sbatch") is None:
         raise RuntimeError("no Slurm here (sbatch is not on PATH); call this where jobs are submitted, or use --executor local")
+    if launcher.kind == "cpu" and settings.get("gpus_per_node"):
+        launcher = replace(launcher, kind="gpu")
+    elif launcher.kind == "cpu" and cluster == "slurm":
+        print("each job trains on one CPU core; on a GPU: --slurm gpus_per_node=1", flush=True)
     per_machine = launcher.num_processes // launcher.num_machines
     resources: dict[str, Any] = {"nodes": launcher.num_machines, "tasks_per_node": 1, "stderr_to_stdout": True}
     if launcher.kind == "gpu":
@@ -173,7 +186,7 @@ def submit(
     generic = submitit.AutoExecutor._valid_parameters()
     chosen = resources | dict(settings)
     n_timeouts = chosen.pop("max_num_timeout", SETTINGS["max_num_timeout"])
-    grace_s = max(GRACE_S, chosen.get("signal_delay_s", 0) - GRACE_S)  # the rest is for us to ask for the queue
+    grace_s = max(GRACE_S, chosen.get("signal_delay_s", 0) - REQUEUE_S)
     extra = {"requeue": True} | chosen.pop("additional_parameters", {})
     parameters = {key if key in generic else f"slurm_{key}": value for key, value in chosen.items()}
 

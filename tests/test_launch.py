@@ -22,9 +22,10 @@ from maskft.status import show_log, status
 
 PLAIN = Launcher(kind="plain")
 # Behaves as maskft.training does, told by files in the store: seeds in `fail` raise, seeds in `hang` wait. They wait for
-# two minutes, not for ever: a test that fails while its study is still waiting must end, and say so.
+# two minutes, not for ever: a test that fails while its study is still waiting must end, and say so. Told to end, all take a
+# second to save.
 FAKE = """
-import argparse, json, os, time, traceback
+import argparse, json, os, signal, sys, time, traceback
 from maskft.runs import METRIC_FIELDS, RECORD_FIELDS, RunConfig, RunStore
 
 parser = argparse.ArgumentParser()
@@ -37,8 +38,14 @@ def told(what, config):
     path = store.root / what
     return path.exists() and str(config.seed) in path.read_text().split()
 
+def save(*_):
+    time.sleep(1)
+    (store.root / "saved").touch()
+    sys.exit(143)
+
 def train(config, staging):
     print("training", config.run_id, flush=True)
+    signal.signal(signal.SIGTERM, save)
     with open(store.root / "work", "a") as work:
         work.write(f"{config.seed} {os.getpid()} {os.environ.get('OMP_NUM_THREADS')}\\n")
     store.report_progress(config, step=0, phase="training", weight_done=0.0)
@@ -206,8 +213,9 @@ def test_a_run_in_another_process_s_hands_is_awaited(store):
     assert len(work_done(store)) == 1 and store.is_finished(config)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_the_workers_and_leaves_a_clean_store(store, number):
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, "plain"), (signal.SIGTERM, "plain"), (signal.SIGTERM, "cpu")])
+def test_an_interrupt_lets_the_workers_save_ends_them_and_leaves_a_clean_store(store, number, kind):
+    """Also where accelerate stands between, which ends before the training that it started has saved."""
     (store.root / "hang").write_text("0")
     config = make_config(0)
     script = (
@@ -215,16 +223,30 @@ def test_an_interrupt_ends_the_workers_and_leaves_a_clean_store(store, number):
         # A shell's background job inherits SIGINT ignored, and so would everything that this suite starts there.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"config = RunConfig.from_dict(json.loads({json.dumps(config.to_dict())!r}))\n"
-        f"ensure([config], RunStore({str(store.root)!r}), scale_launcher=Launcher(kind='plain'), module='fake_training')"
+        f"ensure([config], RunStore({str(store.root)!r}), scale_launcher=Launcher(kind='{kind}'), module='fake_training')"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         wait_until(lambda: work_done(store), "a start of the run")
         pid = int(work_done(store)[0][1])
         process.send_signal(number)
         assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
-    assert process.returncode != 0 and not is_alive(pid)
+    assert process.returncode != 0 and not is_alive(pid) and (store.root / "saved").exists()
     assert not store.is_running(config) and not store.folder(config).exists()
     assert status([config], store)["status"].tolist() == ["missing"]
+
+
+def test_a_session_that_does_not_listen_is_ended_by_force_and_one_that_has_ended_costs_nothing():
+    deaf = subprocess.Popen(
+        [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"],
+        start_new_session=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    deaf.stdout.readline()
+    launch.end_groups([deaf], 0.5)
+    assert deaf.wait(10) == -signal.SIGKILL
+    started = time.monotonic()
+    launch.end_groups([deaf], 60.0)
+    assert time.monotonic() - started < 30
+    deaf.stdout.close()
 
 
 def test_accelerate_starts_the_training_module(store):

@@ -3,6 +3,7 @@
 The Slurm is the test's own: its daemons, key, ports and folders live and die with the module.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -10,18 +11,21 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from maskft import slurm
 from maskft.cli import main
 from maskft.launch import Launcher, LaunchError, ensure
 from maskft.runs import RunConfig, RunStore
-from maskft.slurm import jobs_of, submit, wait_for
+from maskft.slurm import TrainingJob, jobs_of, submit, wait_for
 from maskft.slurm_settings import SETTINGS, read_settings
 from maskft.status import show_log, show_status, status
 
-pytest.importorskip("submitit")
+submitit = pytest.importorskip("submitit")
 DAEMONS = [shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("munged", "slurmctld", "slurmd")]
 HAS_SLURM = all(DAEMONS) and shutil.which("sbatch") is not None
 needs_slurm = pytest.mark.skipif(not HAS_SLURM, reason="no Slurm is installed")
@@ -41,6 +45,7 @@ def told(what, config):
 
 def train(config, staging):
     def end(*_):
+        time.sleep(told("slow", config))
         (staging / "resume").mkdir(exist_ok=True)
         (staging / "resume" / "step").write_text("7")
         sys.exit(143)
@@ -311,6 +316,34 @@ def test_two_users_who_submit_at_once_and_a_third_who_trains_here_share_the_runs
         ensure(configs, store, scale_launcher=PLAIN, module="fake_training", workers=1, progress=False)
     wait_for(configs, store, progress=False, look_s=0.2)
     assert sorted(work_done(store)) == ["0 0", "1 0", "2 0", "3 0"]
+
+
+def test_a_job_that_must_leave_waits_for_the_training_that_accelerate_started(store):
+    """The stand-in takes a second to save, in which accelerate's own process is gone already."""
+    config = make_config(0)
+    for name in ("hang", "slow"):
+        (store.root / name).write_text("0")
+    job = TrainingJob(config.to_dict(), str(store.root), Launcher("cpu"), "fake_training", grace_s=60.0)
+    listed = store.root / "listed.jsonl"
+    listed.write_text(json.dumps(config.to_dict()) + "\n")
+    command = job.launcher.command(job.module, ["--store", job.store, "--configs", str(listed)])
+    job._process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_start(store)
+    job.checkpoint()
+    job._process.wait()
+    assert (store.root / ".partial" / config.run_id / "resume" / "step").exists() and not store.is_running(config)
+
+
+@pytest.mark.parametrize("asked", [{}, {"gpus_per_node": 1}])
+def test_a_study_of_one_core_runs_asks_for_gpus_where_it_is_told_to(store, monkeypatch, asked):
+    """Whoever submits may have no GPU, and their jobs' machines have."""
+    given = {}
+    monkeypatch.setattr(slurm, "TrainingJob", lambda config, root, launcher, *rest: given.setdefault("launcher", launcher) and None)
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", lambda self, job: SimpleNamespace(job_id="1", paths=SimpleNamespace(stdout="log")))
+    monkeypatch.setattr(submitit.AutoExecutor, "update_parameters", lambda self, **parameters: given.update(parameters))
+    monkeypatch.setattr(submitit.AutoExecutor, "batch", lambda self: nullcontext())
+    submit([make_config(0)], store, launcher=Launcher("cpu"), settings={"timeout_min": 5} | asked, cluster="local")
+    assert given["launcher"].kind == ("gpu" if asked else "cpu") and given.get("gpus_per_node") == asked.get("gpus_per_node")
 
 
 @pytest.mark.parametrize("level", [None, "DEBUG"])
