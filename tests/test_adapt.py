@@ -98,10 +98,21 @@ def test_moments_come_back_to_where_the_weights_are(tmp_path, device):
 def test_other_settings_or_texts_do_not_go_on_from_it(texts, questions, tmp_path):
     output = tmp_path / "a"
     assert not adapt(PLAN, texts, questions, output, minutes=0.0)
-    for plan, given in ((replace(PLAN, seed=1), texts), (PLAN, texts[:-3])):
-        with pytest.raises(ValueError, match="other settings or texts"):
-            adapt(plan, given, questions, output)
+    # As many texts and questions in another order would hold out others than those that were held out.
+    others = ((replace(PLAN, seed=1), texts, questions), (PLAN, texts[:-3], questions), (PLAN, texts[::-1], questions), (PLAN, texts, questions[::-1]))
+    for plan, given, asked in others:
+        with pytest.raises(ValueError, match="other settings, texts or questions"):
+            adapt(plan, given, asked, output)
     assert (tmp_path / "a.partial" / "resume" / "state.json").is_file()  # nothing is lost
+
+
+def test_a_kill_while_the_state_is_replaced_loses_no_step(texts, questions, tmp_path, capsys):
+    output, resume = tmp_path / "a", tmp_path / "a.partial" / "resume"
+    assert not adapt(PLAN, texts, questions, output, minutes=0.0)
+    for step, name in ((2, "resume.new"), (3, "resume.old")):
+        resume.rename(resume.with_name(name))
+        assert not adapt(PLAN, texts, questions, output, minutes=0.0)
+        assert f"going on from step {step - 1}\n" in capsys.readouterr().out
 
 
 def test_the_shift_gives_each_position_the_output_of_the_one_before(prompts):

@@ -16,10 +16,10 @@ import torch
 from maskft.adaptation.card import model_card
 from maskft.adaptation.measure import HELD_OUT_RATIOS, answer_held_out, causal_cross_entropy, held_out, summed_loss
 from maskft.adaptation.rows import Adaptation, batch_of, cut_into_chunks, rows_of
-from maskft.adaptation.state import load_state, save_state
+from maskft.adaptation.state import load_state, restore_state, save_state
 from maskft.ar_shift import shift_outputs
 from maskft.models import load_base
-from maskft.runs import write_atomically
+from maskft.runs.files import canonical, sha256_of, write_atomically
 from maskft.step import (
     RecordedGradients,
     SupervisedLogits,
@@ -90,11 +90,13 @@ def adapt(
     autocast = torch.autocast(device.type, torch.bfloat16) if plan.precision == "bf16_mixed" else nullcontext()
     optimizer = torch.optim.AdamW(decay_groups(model, 0.1), lr=plan.learning_rate, betas=(0.9, 0.95), fused=True)
     settings = json.loads(json.dumps(asdict(plan)))
-    state = {"settings": settings, "step": 0, "n_chunks": len(chunks), "n_questions": len(fits), "seconds": 0.0, "causal_cross_entropy": None}
+    material = sha256_of(canonical([kept, chunks, to_ask, fits]))
+    state = {"settings": settings, "step": 0, "material": material, "seconds": 0.0, "causal_cross_entropy": None}
+    restore_state(resume)
     if (resume / "state.json").is_file():
         begun = json.loads((resume / "state.json").read_text())
-        if any(begun[key] != state[key] for key in ("settings", "n_chunks", "n_questions")):
-            raise ValueError(f"{partial} holds a run with other settings or texts ({begun['settings']}); give the same, or delete it")
+        if any(begun.get(key) != state[key] for key in ("settings", "material")):
+            raise ValueError(f"{partial} holds a run with other settings, texts or questions ({begun['settings']}); give the same, or delete it")
         state = begun
     elif kept:
         with autocast:

@@ -26,6 +26,15 @@ def save_state(folder: Path, model: PreTrainedModel, optimizer: torch.optim.Opti
     shutil.rmtree(old, ignore_errors=True)
 
 
+def restore_state(folder: Path) -> None:
+    """Bring back what a kill between the two renamings of ``save_state`` left under another name."""
+    if not folder.exists():
+        for place in (folder.with_name("resume.new"), folder.with_name("resume.old")):
+            if (place / "state.json").is_file():
+                place.rename(folder)
+                return
+
+
 @torch.no_grad()
 def load_state(folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
     """Put back what ``save_state`` wrote."""
