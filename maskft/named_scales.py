@@ -10,6 +10,7 @@ stand beside the other's. Paths are relative to the file.
 import difflib
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
@@ -66,9 +67,20 @@ def _named_scale(name: str) -> Scale:
         revision = revision_of(base) if Path(base).is_dir() else hub_commit(base)
         scale = replace(scale, name=name, bases={"ar": base, "masked_ar": base}, revisions={base: revision})
     dllm = adapted_name(scale.bases["ar"])
-    if kind == "small" and (model_folder(dllm) / "config.json").is_file():
+    if kind == "small" and _is_adapted_from(model_folder(dllm), scale.bases["ar"]):
         scale = replace(scale, bases={**scale.bases, "dllm": dllm}, revisions={**scale.revisions, dllm: revision_of(dllm)})
     return scale
+
+
+def _is_adapted_from(folder: Path, base: str) -> bool:
+    """Whether ``folder`` has a dLLM that ``maskft adapt`` made of ``base``, and not of another of that name."""
+    if not (folder / "config.json").is_file():
+        return False
+    record = folder / "adaptation.json"
+    made_of = json.loads(record.read_text())["settings"]["base"] if record.is_file() else base
+    if made_of != base:
+        warnings.warn(f"{folder} was made of {made_of}, so there is no dLLM of {base}; make one: maskft adapt {base} --to dllm --output {folder}", stacklevel=3)
+    return made_of == base
 
 
 def read_scale(path: Path) -> Scale:

@@ -1,5 +1,6 @@
 """Which runs exhibits need, at each scale, with the settings that the paper states."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -185,4 +186,9 @@ def test_the_small_scale_has_a_dllm_where_one_was_adapted(tmp_path, monkeypatch)
     _named_scale.cache_clear()
     run = make_run(get_scale("small"), "dllm", "name_description", "none")
     assert run.base == made.name and run.base_revision == named_scales.revision_of(made.name)
+    _named_scale.cache_clear()
+    # Of another base that ends in the same name it is no twin.
+    (made / "adaptation.json").write_text(json.dumps({"settings": {"base": "/elsewhere/smollm2-135m-q4"}}))
+    with pytest.warns(UserWarning, match="was made of /elsewhere/smollm2-135m-q4"):
+        assert "dllm" not in get_scale("small").bases
     _named_scale.cache_clear()

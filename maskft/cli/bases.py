@@ -79,8 +79,10 @@ def _adapt(options: argparse.Namespace) -> int:
     for name in ("report_every", "save_every"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1 is needed")
+    # A folder by its whole path: a name that others have too would not say which model it was.
+    model = str(Path(options.model).resolve()) if Path(options.model).is_dir() else options.model
     plan = Adaptation(
-        base=options.model, shift=options.shift, mask_ratio=tuple(options.mask_ratio), n_text_steps=options.text_steps,
+        base=model, shift=options.shift, mask_ratio=tuple(options.mask_ratio), n_text_steps=options.text_steps,
         n_question_steps=options.question_steps, chunk_length=options.chunk_length, answer_length=options.answer_length,
         batch_size=options.batch_size, learning_rate=options.learning_rate, seed=options.seed, precision=options.precision,
     )  # fmt: skip
