@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -168,9 +169,10 @@ def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[P
         raise ValueError(f"{base!r} is LLaDA, which cannot be trained as {method!r}: it has no causal mask; use 'dllm'")
     names = {"config": llada.llama_config(settings), "key_mapping": llada.key_mapping()} if kind == "llada" else {}
     model_class = LlamaForCausalLM if kind in ("llama", "llada") else AutoModelForCausalLM
-    model, report = model_class.from_pretrained(
-        source, dtype=torch.float32, output_loading_info=True, **names, **hub
-    )
+    try:
+        model, report = model_class.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **names, **hub)
+    except SafetensorError as error:  # of a download that was cut short
+        raise ValueError(f"the weights of {base!r} are damaged ({error}); get its files again") from None
     if report["missing_keys"]:
         # transformers would give them random values and go on.
         raise ValueError(f"{base!r} lacks the weights {', '.join(sorted(report['missing_keys']))}; get its files again")

@@ -353,6 +353,7 @@ BAD = {
     "precision": ({"precision": "bf16"}, r"precision='bf16' is not one of float32, bf16_mixed"),
     "compare": ({"method": "ar", "compare_ar": True}, r"--compare-ar compares"),
     "steps": ({"max_steps": 0}, r"max_steps=0 must be at least 1"),
+    "rate": ({"learning_rate": 0.0}, r"learning_rate=0.0"),
     "no model": ({"model": "/none/such"}, r"--model '/none/such' cannot be loaded"),
     "template": ({"model": without_template}, r"has no chat template.*give an instruct model"),
     "mask": ({"model": without_mask}, r"mask|chat tokens"),
@@ -389,11 +390,29 @@ def test_bad_input_is_told_before_anything_is_trained_or_written(name, material,
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_lora_without_peft_says_how_to_get_it(monkeypatch):
+def test_lora_without_peft_says_how_to_get_it_before_anything_is_loaded(material, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
-    model, _ = load_base("tiny-ar", method="ar")
+    monkeypatch.setattr(command, "load_model", lambda *args: pytest.fail("loaded"))
     with pytest.raises(ValueError, match=r"pip install 'maskft\[inject\]'"):
-        teach.add_lora(model, 4)
+        inject(Request(**material, lora_rank=4), quiet)
+
+
+def test_peak_memory_begins_anew_for_each_arm():
+    """256 MiB that are given back leave no mark. Where the system cannot forget, nothing is claimed."""
+    if not measure.RESET_PEAK.exists():
+        pytest.skip("this system keeps a process's mark")
+    block = torch.ones(64 * 2**20)
+    high = measure.peak_memory_gib()
+    del block
+    measure.reset_peak_memory()
+    assert measure.peak_memory_gib() < high - 0.2
+
+
+def test_a_damaged_model_is_told_in_a_line(material, tmp_path):
+    model = shutil.copytree(ASSETS / "tiny-ar", tmp_path / "cut")
+    (model / "model.safetensors").write_bytes((ASSETS / "tiny-ar" / "model.safetensors").read_bytes()[:100_000])
+    with pytest.raises(ValueError, match="the weights of .*cut.* are damaged .*get its files again"):
+        inject(Request(**material | {"model": str(model)}), quiet)
 
 
 # --- the report

@@ -26,12 +26,12 @@ from ..prompts import Prompts
 from ..runs import RunConfig, write_atomically
 from ..runs.files import canonical, sha256_of
 from .check import Material, check_material, check_room, load_model
-from .measure import control_questions, general_texts, peak_memory_gib, perplexity
+from .measure import control_questions, general_texts, peak_memory_gib, perplexity, reset_peak_memory
 from .passages import read_documents
 from .questions import Question, read_questions
 from .report import write_report
 from .resume import Checkpoint
-from .teach import METHODS, add_lora, ask, default_epochs, default_learning_rate, evaluation_steps, teach
+from .teach import METHODS, add_lora, ask, check_peft, default_epochs, default_learning_rate, evaluation_steps, teach
 from .written import as_lines, check_endpoint, written_questions
 
 
@@ -132,6 +132,8 @@ def inject(request: Request, say: Callable[[str], None] = print) -> Path:
         raise ValueError(f"--output {request.output} exists and is not empty; name a new folder")
     if request.write_questions:
         check_endpoint()
+    if request.lora_rank is not None:
+        check_peft()
     reading = read_documents(request.documents, text_column=request.text_column)
     given = request.questions
     questions = read_questions(given) if isinstance(given, (str, Path)) else list(given or [])
@@ -202,7 +204,7 @@ def _config(request: Request, method: str, material: Material, model) -> RunConf
         dataset="documents", source="own", data_fingerprint=sha256_of(canonical(content))[:16], method=method,
         base=request.model,
         base_revision=revision_of(request.model) if is_local else model.config._commit_hash or "unknown",
-        learning_rate=rate or default_learning_rate(method, size, lora=request.lora_rank is not None),
+        learning_rate=default_learning_rate(method, size, lora=request.lora_rank is not None) if rate is None else rate,
         precision=request.precision or ("bf16_mixed" if model.device.type == "cuda" else "float32"),
         train_batch_size=request.train_batch_size, eval_steps=evaluation_steps(steps), seed=request.seed,
         max_new_tokens=request.max_new_tokens,
@@ -252,6 +254,7 @@ def _arm(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Teach one way, measure, and leave the model in ``folder``, if there is one."""
+    reset_peak_memory()
     # From the name again: another arm's weights must not be the start of this one.
     model, prompts = load_model(request.model, config.method)
     if request.lora_rank is not None:

@@ -9,6 +9,7 @@ import random
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ..step import SupervisedLogits, supervised_positions
 from .questions import Question, read_questions
 from .teach import autocast
 
+RESET_PEAK = Path("/proc/self/clear_refs")
 PROCESS_STATUS = Path("/proc/self/status")
 WINDOW = 256  # tokens of general text that are read together
 N_TINY_TEXTS, N_TINY_QUESTIONS = 100, 40
@@ -92,8 +94,16 @@ def perplexity(model, prompts: Prompts, texts: Sequence[str], config: RunConfig)
     return math.exp(total / n_targets)
 
 
+def reset_peak_memory() -> None:
+    """Begin ``peak_memory_gib`` anew, where the system can: on a GPU, and on Linux."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        RESET_PEAK.write_text("5")
+
+
 def peak_memory_gib() -> float:
-    """The most memory this process has held: of the GPU where there is one, else of the machine."""
+    """The most memory this process has held since ``reset_peak_memory``: of the GPU where there is one, else of the machine."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     # The kernel's mark is the process's own. That of getrusage, which other systems have alone, begins with its parent's.

@@ -83,16 +83,23 @@ def evaluation_steps(n_steps: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(round(n * n_steps / N_EVALUATIONS) for n in range(N_EVALUATIONS + 1)))
 
 
+def check_peft() -> None:
+    """Look whether adapters can be made, before any work. Raises ValueError."""
+    try:
+        import peft  # noqa: F401
+    except ImportError:
+        raise ValueError("--lora needs the package peft; install it: pip install 'maskft[inject]'") from None
+
+
 def add_lora(model, rank: int) -> None:
     """Add adapters to every linear layer but the output, in place; nothing else is trained from then on.
 
     Raises:
         ValueError: If peft is not installed.
     """
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise ValueError("--lora needs the package peft; install it: pip install 'maskft[inject]'") from None
+    check_peft()
+    from peft import LoraConfig
+
     torch.manual_seed(0)  # of the adapters' first values
     model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
 
