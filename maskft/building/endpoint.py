@@ -79,9 +79,15 @@ class Endpoint:
                 f"no endpoint: {' and '.join(unset)} not set. Set {ADDRESS} (for example http://localhost:8000/v1), "
                 f"{MODEL} and, where the server wants one, {KEY}"
             )
-        address = urlsplit(os.environ[ADDRESS].strip())
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError(f"{ADDRESS} is no address; it must begin with http:// or https://")
+        try:
+            address = urlsplit(os.environ[ADDRESS].strip())
+            # Both raise ValueError: a label of no letters, and a port that is no number.
+            host, _ = (address.hostname or "").encode("idna"), address.port
+            is_address = address.scheme in ("http", "https") and bool(host)
+        except ValueError:
+            is_address = False
+        if not is_address:
+            raise ValueError(f"{ADDRESS} is no address; it must begin with http:// or https://, and have a host and at most a number as port")
         key = os.environ.get(KEY, "").strip()
         if not (key.isascii() and key.isprintable()):
             raise ValueError(f"{KEY} holds a character that cannot be sent; copy the key again")
@@ -189,6 +195,8 @@ class _Asker:
             raise ConnectionError(
                 f"the endpoint of {ADDRESS} {what}, after up to {self.endpoint.max_retries} retries. {_KEPT}"
             ) from None
+        except UnicodeError:  # of a host's name, which is no name: of no answer
+            raise ValueError(f"{ADDRESS} is no address that can be asked; look at its host. {_KEPT}") from None
         except ValueError:  # JSON that is cut short
             return {"text": "", "tokens": reserve}
         if isinstance(completion, str):  # a page for people

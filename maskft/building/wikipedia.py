@@ -92,7 +92,7 @@ class Wikipedia:
         """Numbers of the pages (articles, namespace 0) of a category and its subcategories, breadth first, each once.
 
         Args:
-            category: With or without ``Category:``, in the wiki's language.
+            category: With ``Category:``, in the wiki's language; or without, where its own name has no colon.
             depth: How many levels of subcategories; None for all of them (a category that contains itself is no trap).
 
         Raises:
@@ -260,6 +260,8 @@ class Wikipedia:
         if not isinstance(answer, dict):
             raise ValueError(f"{self.api} answers a {type(answer).__name__}, expected an object; is it an api.php?")
         if error := answer.get("error"):
+            if not isinstance(error, dict) or "code" not in error:
+                raise ValueError(f"{self.api} answers with an error that is none of MediaWiki's ({str(error)[:80]}); is it an api.php?")
             if error["code"] in _PASSING_ERRORS or error["code"].startswith("internal_api_error"):
                 raise _NotNow(f"{error['code']}: {error.get('info', '')}", wait_s)
             raise ValueError(f"{self.api} refuses the request ({error['code']}: {error.get('info', '')})")

@@ -103,6 +103,7 @@ def test_a_wait_of_an_hour_is_told_and_not_waited(wiki_server, tmp_path, naps):
         ("page_for_people", "answers text/html, not JSON"),
         (lambda h: h.send(200, [1]), "answers a list"),
         (lambda h: h.send(200, {"error": {"code": "badvalue", "info": "what?"}}), "badvalue: what"),
+        (lambda h: h.send(200, {"error": "not found"}), "an error that is none of MediaWiki's .not found."),
         (lambda h: h.send(200, {"query": {}, "continue": {"continue": ""}}), "same place twice"),
     ],
 )
