@@ -104,16 +104,18 @@ def small_base_folder() -> Path:
     It is ``models/smollm2-135m-q4`` in the cache (``cache.cache_folder``), written under another name and then renamed.
 
     Raises:
-        FileNotFoundError: If it is not there and the package is not installed.
+        FileNotFoundError: If it is not there and the package, or ``gguf`` to read it, is not installed.
         ValueError: If the package's file, the converted weights or the tokenizer are not those that are known.
-        ImportError: If ``gguf`` is not installed.
     """
     folder = model_folder(SMALL_BASE)
     if (folder / "source.json").is_file():
         return folder
     source = packaged_file()
     print(f"converting {source.name} to {folder}, once", flush=True)
-    model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    except ImportError as error:
+        raise FileNotFoundError(f"{str(error).strip().splitlines()[0]}; {INSTALL}") from None
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     if (sha256 := weights_sha256(model)) != WEIGHTS_SHA256:
         raise ValueError(f"the converted weights have sha256 {sha256}, expected {WEIGHTS_SHA256}; {KNOWN_TO_WORK}")

