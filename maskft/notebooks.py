@@ -68,7 +68,7 @@ def place_of(name: str, scale: Scale, *, folder: Path = NOTEBOOKS) -> Path:
     """
     own = parameters_of(jupytext.read(folder / f"{name}.py"), name)["scale"]
     if scale.output != REPOSITORY:
-        return scale.output / "notebooks"
+        return scale.output / "notebooks" / scale.folder
     return folder if scale.name == own else folder / scale.folder
 
 

@@ -85,4 +85,4 @@ def test_another_scale_does_not_replace_the_pictures_of_the_notebook_s_own(tmp_p
     assert place_of("figure5", TINY) == place_of("small_scale", SMALL) == NOTEBOOKS
     assert place_of("figure5", SMALL) == NOTEBOOKS / "small"
     elsewhere = replace(TINY, name="mine", output=tmp_path)
-    assert place_of("figure5", elsewhere) == tmp_path / "notebooks"
+    assert place_of("figure5", elsewhere) == tmp_path / "notebooks" / elsewhere.folder

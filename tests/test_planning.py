@@ -249,10 +249,13 @@ def test_original_data_that_is_at_hand_is_measured(monkeypatch, tmp_path):
     """The longest of 60 texts has so many characters, divided by those of a token and rounded up."""
     corpus = load_corpus("name_description", source="synthetic")
     monkeypatch.setenv("MASKFT_DATA", str(tmp_path))
-    monkeypatch.setattr(lengths, "load_corpus", lambda dataset: corpus)
-    lengths._original.cache_clear()
-    found = lengths_of(planned_runs("table3", PAPER, [0])[0])
-    lengths._original.cache_clear()
+    asked = []
+    monkeypatch.setattr(lengths, "load_corpus", lambda dataset, source: asked.append(source) or corpus)
+    lengths._read.cache_clear()
+    found = lengths_of(run := planned_runs("table3", PAPER, [0])[0])
+    monkeypatch.delenv("MASKFT_DATA")
+    assert lengths_of(replace(run, source="built")) == found and asked == ["original", "built"]
+    lengths._read.cache_clear()
     characters = [len(text) for text in corpus.documents["text"]]
     assert found.longest == -(-max(characters) // CHARACTERS_PER_TOKEN["name_description"])
     assert (found.n_texts, found.n_questions) == (len(characters), len(corpus.questions))

@@ -101,17 +101,17 @@ def measure(texts: Sequence[str], questions: Sequence[str], count: Callable[[str
 def lengths_of(run: RunConfig) -> Lengths:
     """The lengths of a run's data, and how many of its questions are asked.
 
-    Synthetic data is made and tokenized. Original data is read where ``MASKFT_DATA`` is set, its tokens estimated by
-    ``CHARACTERS_PER_TOKEN``; else it is what we measured. Nothing is downloaded.
+    Synthetic data is made and tokenized. Built data is read, and original data where ``MASKFT_DATA`` is set, their tokens estimated
+    by ``CHARACTERS_PER_TOKEN``; else it is what we measured. Nothing is downloaded.
 
     Raises:
-        FileNotFoundError: If ``MASKFT_DATA`` is set and lacks a file, or a shipped base is missing.
+        FileNotFoundError: If ``MASKFT_DATA`` or ``MASKFT_BUILT`` is set and lacks a file, or a shipped base is missing.
         ValueError: If a file is damaged, or the data has no such paraphrases.
     """
     if run.source == "synthetic":
         found = _synthetic(run.dataset, run.paraphrases, run.world_seed, run.base, run.train_batch_size)
-    elif os.environ.get("MASKFT_DATA"):
-        found = _original(run.dataset, run.paraphrases, run.train_batch_size)
+    elif run.source == "built" or os.environ.get("MASKFT_DATA"):
+        found = _read(run.dataset, run.source, run.paraphrases, run.train_batch_size)
     else:
         found = Lengths(*TEXTS[run.dataset, run.paraphrases], *QUESTIONS[run.dataset])
     return replace(found, n_questions=ceil(found.n_questions / run.question_stride))
@@ -134,7 +134,7 @@ def _synthetic(dataset: str, paraphrases: str, world_seed: int, base: str, batch
 
 
 @cache
-def _original(dataset: str, paraphrases: str, batch: int) -> Lengths:
-    corpus, each = load_corpus(dataset), CHARACTERS_PER_TOKEN[dataset]
+def _read(dataset: str, source: str, paraphrases: str, batch: int) -> Lengths:
+    corpus, each = load_corpus(dataset, source=source), CHARACTERS_PER_TOKEN[dataset]
     texts, questions = list(corpus.training_texts(paraphrases)["text"]), list(corpus.questions["question"])
     return measure(texts, questions, lambda text: ceil(len(text) / each), batch)
