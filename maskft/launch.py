@@ -225,7 +225,13 @@ def _is_alive(process: subprocess.Popen) -> bool:
         os.killpg(process.pid, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return True
+    # What accelerate started and left dies as a child of process 1, which in a container may never ask: on Linux that is told.
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            found.append(state not in "ZX" and int(group) == process.pid)
+    return any(found) if found else True
 
 
 def advice(log: str) -> str:

@@ -173,7 +173,7 @@ def submit(
     submitit = import_submitit()
     if cluster == "slurm" and shutil.which("sbatch") is None:
         raise RuntimeError("no Slurm here (sbatch is not on PATH); call this where jobs are submitted, or use --executor local")
-    if launcher.kind == "cpu" and settings.get("gpus_per_node"):
+    if launcher.kind == "cpu" and any(settings.get(key) for key in ("gpus_per_node", "gpus_per_task", "num_gpus")):
         launcher = replace(launcher, kind="gpu")
     elif launcher.kind == "cpu" and cluster == "slurm":
         print("each job trains on one CPU core; on a GPU: --slurm gpus_per_node=1", flush=True)
@@ -186,7 +186,7 @@ def submit(
     generic = submitit.AutoExecutor._valid_parameters()
     chosen = resources | dict(settings)
     n_timeouts = chosen.pop("max_num_timeout", SETTINGS["max_num_timeout"])
-    grace_s = max(GRACE_S, chosen.get("signal_delay_s", 0) - REQUEUE_S)
+    grace_s = max(1.0, chosen["signal_delay_s"] - REQUEUE_S) if "signal_delay_s" in chosen else GRACE_S
     extra = {"requeue": True} | chosen.pop("additional_parameters", {})
     parameters = {key if key in generic else f"slurm_{key}": value for key, value in chosen.items()}
 

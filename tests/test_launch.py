@@ -229,7 +229,7 @@ def test_an_interrupt_lets_the_workers_save_ends_them_and_leaves_a_clean_store(s
         wait_until(lambda: work_done(store), "a start of the run")
         pid = int(work_done(store)[0][1])
         process.send_signal(number)
-        assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
+        assert b"KeyboardInterrupt" in process.communicate(timeout=2 * launch.GRACE_S)[1]
     assert process.returncode != 0 and not is_alive(pid) and (store.root / "saved").exists()
     assert not store.is_running(config) and not store.folder(config).exists()
     assert status([config], store)["status"].tolist() == ["missing"]

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from maskft import slurm
+from maskft import launch, slurm
 from maskft.cli import main
 from maskft.launch import Launcher, LaunchError, ensure
 from maskft.runs import RunConfig, RunStore
@@ -334,7 +334,7 @@ def test_a_job_that_must_leave_waits_for_the_training_that_accelerate_started(st
     assert (store.root / ".partial" / config.run_id / "resume" / "step").exists() and not store.is_running(config)
 
 
-@pytest.mark.parametrize("asked", [{}, {"gpus_per_node": 1}])
+@pytest.mark.parametrize("asked", [{}, {"gpus_per_node": 1}, {"gpus_per_task": 1}, {"num_gpus": 1}])
 def test_a_study_of_one_core_runs_asks_for_gpus_where_it_is_told_to(store, monkeypatch, asked):
     """Whoever submits may have no GPU, and their jobs' machines have."""
     given = {}
@@ -343,7 +343,18 @@ def test_a_study_of_one_core_runs_asks_for_gpus_where_it_is_told_to(store, monke
     monkeypatch.setattr(submitit.AutoExecutor, "update_parameters", lambda self, **parameters: given.update(parameters))
     monkeypatch.setattr(submitit.AutoExecutor, "batch", lambda self: nullcontext())
     submit([make_config(0)], store, launcher=Launcher("cpu"), settings={"timeout_min": 5} | asked, cluster="local")
-    assert given["launcher"].kind == ("gpu" if asked else "cpu") and given.get("gpus_per_node") == asked.get("gpus_per_node")
+    assert given["launcher"].kind == ("gpu" if asked else "cpu")
+
+
+@pytest.mark.parametrize(("delay", "expected"), [(None, launch.GRACE_S), (60, 40), (120, 100), (10, 1)])
+def test_what_is_left_of_the_time_before_the_limit_is_for_the_queue(store, monkeypatch, delay, expected):
+    given = []
+    monkeypatch.setattr(slurm, "TrainingJob", lambda *arguments: given.append(arguments[-1]))
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", lambda self, job: SimpleNamespace(job_id="1", paths=SimpleNamespace(stdout="log")))
+    monkeypatch.setattr(submitit.AutoExecutor, "batch", lambda self: nullcontext())
+    settings = {"timeout_min": 5} | ({} if delay is None else {"signal_delay_s": delay})
+    submit([make_config(0)], store, launcher=PLAIN, settings=settings, cluster="local")
+    assert given == [expected]
 
 
 @pytest.mark.parametrize("level", [None, "DEBUG"])
