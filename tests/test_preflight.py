@@ -15,6 +15,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from maskft import preflight, study
 from maskft.data import load_corpus
@@ -24,7 +25,7 @@ from maskft.planning import Setup, planned_runs, shapes
 from maskft.planning.hardware import GPUS
 from maskft.planning.memory import GIB
 from maskft.planning.plan import memory_of
-from maskft.planning.shapes import SHAPES, Shape, n_parameters, shape_of
+from maskft.planning.shapes import NOT_READ, SHAPES, Shape, n_parameters, shape_in, shape_of
 from maskft.preflight import PreflightError, check_device, check_study
 from maskft.scales import PAPER, TINY
 
@@ -186,18 +187,36 @@ def test_the_memory_of_another_base_of_the_hub_is_planned_by_its_configuration(c
     settings = {"model_type": "qwen2", "num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
                 "num_key_value_heads": 2, "vocab_size": 1000, "tie_word_embeddings": True}  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(settings))
-    monkeypatch.setattr(shapes, "hf_hub_download", lambda name, file: str(tmp_path / file))
-    assert shape_of("an-owner/a-qwen") == Shape(2, 64, 128, 4, 2, 1000, tied=True)
+    asked = []
+    monkeypatch.setattr(shapes, "hf_hub_download", lambda name, file, revision: asked.append(revision) or str(tmp_path / file))
+    shapes._hub_config.cache_clear()
+    assert shape_of("an-owner/a-qwen") == shape_of("an-owner/a-qwen", NOT_READ) == Shape(2, 64, 128, 4, 2, 1000, tied=True)
+    assert asked == [None]  # once for all runs
     monkeypatch.setattr(preflight, "smallest_gpu_gib", lambda: 80.0)
-    run = replace(config, base="an-owner/a-qwen", source="original")
+    run = replace(config, base="an-owner/a-qwen", base_revision="c0ffee", source="original")
     assert preflight._look_at_gpus([run], Launcher("gpu")) == []
     monkeypatch.setattr(preflight, "smallest_gpu_gib", lambda: 0.01)
     assert "does not fit" in preflight._look_at_gpus([run], Launcher("gpu"))[0]
+    assert asked == [None, "c0ffee"]  # by the commit that is loaded
     refuse = error_of(LocalEntryNotFoundError)
-    monkeypatch.setattr(shapes, "hf_hub_download", lambda name, file: (_ for _ in ()).throw(refuse))
+    monkeypatch.setattr(shapes, "hf_hub_download", lambda name, file, revision: (_ for _ in ()).throw(refuse))
+    shapes._hub_config.cache_clear()
     for unknown in ("an-owner/a-qwen", "no such name"):
         with pytest.raises(ValueError, match="its shape is not known"):
             shape_of(unknown)
+    shapes._hub_config.cache_clear()
+
+
+def test_heads_of_a_width_of_their_own_are_counted():
+    """Qwen3's: 16 heads of 128 in a width of 1024. Its norms of a head, 2 x 128 entries a layer, are not counted."""
+    settings = Qwen3Config(
+        hidden_size=1024, intermediate_size=3072, num_hidden_layers=2, num_attention_heads=16, num_key_value_heads=8, head_dim=128,
+        vocab_size=1000, tie_word_embeddings=True,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = Qwen3ForCausalLM(settings)
+    counted = sum(weight.numel() for weight in model.parameters())
+    assert n_parameters(shape_in(settings.to_dict())) == counted - 2 * 2 * 128
 
 
 def test_nothing_starts_when_something_is_missing(config, tmp_path, monkeypatch):

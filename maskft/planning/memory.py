@@ -55,12 +55,11 @@ def activation_bytes_per_token(shape: Shape, length: Real, *, size: int = 2) -> 
     """What one token keeps in one layer for the backward pass, with an attention kernel that keeps no weights.
 
     Two norms. Attention: queries, keys and values (heads repeated) and output, a float32 normaliser a head,
-    a row of the padding mask: 4 size d + 4 heads + size length. Feed-forward: gate, its activation, up, their product:
+    a row of the padding mask: 4 size q + 4 heads + size length. Feed-forward: gate, its activation, up, their product:
     4 size h.
     """
-    d = shape.width
     norms = 2 * norm_bytes_per_token(shape, size=size)
-    attention = 4 * size * d + 4 * shape.n_heads + size * length
+    attention = 4 * size * shape.q_width + 4 * shape.n_heads + size * length
     return norms + attention + 4 * size * shape.hidden
 
 

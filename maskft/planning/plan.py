@@ -13,14 +13,13 @@ from maskft.launcher import Launcher
 from maskft.planning.hardware import GPUS, MEMORY_SHARE, Gpu
 from maskft.planning.lengths import lengths_of, padded
 from maskft.planning.memory import GIB, Memory, answering_memory, training_memory
-from maskft.planning.shapes import shape_of
+from maskft.planning.shapes import NOT_READ, shape_of
 from maskft.planning.time import CoreRates, Seconds, seconds_on_core, seconds_on_gpus
 from maskft.planning.work import outputs_per_text, work_of
 from maskft.runs import RunConfig
 from maskft.scales import Scale
 
 PER_DEVICE = 16  # A.4: "a batch size of 64 (16 per device)"
-NOT_READ = "not read for a plan"
 TOTAL = "total"
 
 
@@ -101,7 +100,7 @@ def memory_of(run: RunConfig, setup: Setup) -> Memory:
 
     Raises ValueError as ``Setup.rows``.
     """
-    lengths, rows, shape = lengths_of(run), setup.rows(run.train_batch_size), shape_of(run.base)
+    lengths, rows, shape = lengths_of(run), setup.rows(run.train_batch_size), shape_of(run.base, run.base_revision)
     training = training_memory(
         shape,
         gpus=setup.gpus,

@@ -8,15 +8,16 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
 from maskft.llada import llama_config
 from maskft.models import LLAMA_FAMILY, base_folder
 
+NOT_READ = "not read for a plan"  # instead of a commit or a fingerprint
 Real = float | int  # counts stay whole numbers where what they are made of is whole
 
 
@@ -32,6 +33,7 @@ class Shape:
         n_kv_heads: Key and value heads.
         vocabulary: Rows of the embedding, V.
         tied: Whether the output projection is the embedding.
+        head_width: Of a head, where it is not width / heads (Qwen3).
     """
 
     n_layers: int
@@ -41,11 +43,17 @@ class Shape:
     n_kv_heads: int
     vocabulary: int
     tied: bool = False
+    head_width: int | None = None
+
+    @property
+    def q_width(self) -> int:
+        """Width of queries: q, mostly d."""
+        return (self.head_width or self.width // self.n_heads) * self.n_heads
 
     @property
     def kv_width(self) -> int:
         """Width of keys, and of values: kv."""
-        return self.width // self.n_heads * self.n_kv_heads
+        return self.q_width // self.n_heads * self.n_kv_heads
 
 
 # Nie et al. 2025 (arXiv 2502.09992), the table of architectures, has both, Llama 3's vocabulary in round numbers; its own
@@ -58,12 +66,13 @@ SHAPES = {
 }
 
 
-def shape_of(base: str) -> Shape:
+def shape_of(base: str, revision: str | None = None) -> Shape:
     """The shape of a base, without its weights.
 
     Args:
         base: A key of ``SHAPES``, a shipped base, a folder with the ``config.json`` of one of ``LLAMA_FAMILY`` or of LLaDA, or a
             repository of the hub that has one, from the hub's cache where it is there.
+        revision: Commit of a hub repository; None, or ``NOT_READ`` of a plan's runs, for the newest.
 
     Raises:
         ValueError: If it is none of them.
@@ -72,7 +81,7 @@ def shape_of(base: str) -> Shape:
     if base in SHAPES:
         return SHAPES[base]
     folder = base_folder(base)
-    config = _config(folder)
+    config = json.loads((folder / "config.json").read_text()) if isinstance(folder, Path) else _hub_config(folder, None if revision == NOT_READ else revision)
     if config.get("model_type") not in (*LLAMA_FAMILY, "llada"):
         raise ValueError(
             f"base {base!r}: its shape is not known; give a folder of a Llama or of LLaDA, or add it to maskft.planning.shapes.SHAPES"
@@ -80,12 +89,12 @@ def shape_of(base: str) -> Shape:
     return shape_in(config)
 
 
-def _config(source: Path | str) -> dict[str, Any]:
-    """The configuration in a folder or on the hub; empty where that is not to be had."""
-    if isinstance(source, Path):
-        return json.loads((source / "config.json").read_text())
-    with suppress(OSError, HFValidationError):  # the hub's errors are OSErrors but for that of an impossible name
-        return json.loads(Path(hf_hub_download(source, "config.json")).read_text())
+@cache  # who plans asks for every run
+def _hub_config(name: str, revision: str | None) -> dict[str, Any]:
+    """The configuration of a repository; empty where it is not to be had, for whatever reason."""
+    with suppress(Exception):  # of the hub, the client beneath it, an impossible name
+        file = try_to_load_from_cache(name, "config.json", revision=revision)
+        return json.loads(Path(file if isinstance(file, str) else hf_hub_download(name, "config.json", revision=revision)).read_text())
     return {}
 
 
@@ -97,6 +106,7 @@ def shape_in(config: Mapping[str, Any]) -> Shape:
     """
     if config.get("model_type") == "llada":
         config = llama_config(config).to_dict()
+    head_width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     return Shape(
         n_layers=config["num_hidden_layers"],
         width=config["hidden_size"],
@@ -105,13 +115,14 @@ def shape_in(config: Mapping[str, Any]) -> Shape:
         n_kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
         vocabulary=config["vocab_size"],
         tied=bool(config.get("tie_word_embeddings", False)),
+        head_width=head_width if head_width * config["num_attention_heads"] != config["hidden_size"] else None,
     )
 
 
 def layer_weights(shape: Shape) -> int:
-    """Entries of a layer's matrices: queries and output d x d, keys and values d x kv, three of d x h."""
+    """Entries of a layer's matrices: queries and output d x q, keys and values d x kv, three of d x h."""
     d = shape.width
-    return 2 * d * d + 2 * d * shape.kv_width + 3 * d * shape.hidden
+    return 2 * d * shape.q_width + 2 * d * shape.kv_width + 3 * d * shape.hidden
 
 
 def outer_weights(shape: Shape) -> int:
@@ -128,11 +139,11 @@ def forward_flops(shape: Shape, *, rows: Real, length: Real, outputs: Real) -> R
     """Operations of one forward pass over ``rows`` sequences of ``length`` tokens, padding included.
 
     A token passes every matrix of a layer once, two operations an entry. Attention of a layer multiplies each query with
-    every key and each weight with every value: 2 x 2 x d x length operations a token. Logits are made for ``outputs``
+    every key and each weight with every value: 2 x 2 x q x length operations a token. Logits are made for ``outputs``
     tokens only (``step.SupervisedLogits``), 2 x d x V each.
     """
     matrices = 2 * shape.n_layers * layer_weights(shape) * rows * length
-    attention = 4 * shape.n_layers * shape.width * length**2 * rows
+    attention = 4 * shape.n_layers * shape.q_width * length**2 * rows
     return matrices + attention + 2 * shape.width * shape.vocabulary * outputs
 
 
@@ -157,9 +168,9 @@ def cached_answer_flops(shape: Shape, *, prompt: Real, new: int) -> Real:
     i-th of these attends to prompt + i tokens: in sum (new - 1) prompt + new (new - 1) / 2.
     """
     attended = (new - 1) * prompt + new * (new - 1) / 2
-    one_by_one = forward_flops(shape, rows=new - 1, length=1, outputs=new - 1) - 4 * shape.n_layers * shape.width * (new - 1)
+    one_by_one = forward_flops(shape, rows=new - 1, length=1, outputs=new - 1) - 4 * shape.n_layers * shape.q_width * (new - 1)
     read = forward_flops(shape, rows=1, length=prompt, outputs=1)
-    return read + one_by_one + 4 * shape.n_layers * shape.width * attended
+    return read + one_by_one + 4 * shape.n_layers * shape.q_width * attended
 
 
 def diffusion_answer_flops(shape: Shape, *, prompt: Real, canvas: int, passes: Real, block: int) -> Real:
@@ -169,5 +180,5 @@ def diffusion_answer_flops(shape: Shape, *, prompt: Real, canvas: int, passes: R
     """
     length = prompt + canvas
     layers_before = forward_flops(replace(shape, n_layers=shape.n_layers - 1), rows=1, length=length, outputs=block)
-    last = 4 * shape.width * shape.kv_width * length + 2 * layer_weights(shape) * block + 4 * shape.width * length * block
+    last = 4 * shape.width * shape.kv_width * length + 2 * layer_weights(shape) * block + 4 * shape.q_width * length * block
     return passes * (layers_before + last)

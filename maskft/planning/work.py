@@ -74,7 +74,7 @@ def work_of(run: RunConfig, *, recompute: bool = False) -> Work:
         ValueError: If the base's shape is not known, or the data is damaged.
         FileNotFoundError: If a shipped base is missing, or a file in ``MASKFT_DATA``.
     """
-    shape, lengths = shape_of(run.base), lengths_of(run)
+    shape, lengths = shape_of(run.base, run.base_revision), lengths_of(run)
     rows = rows_per_step(run, lengths)
     # Of a wide causal model only attention sees padding (``packing``), which is left out here.
     is_packed = run.method != "dllm" and pays(shape.width)
