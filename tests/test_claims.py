@@ -256,6 +256,18 @@ def test_a_flat_curve_has_not_converged_however_fast_its_fit_is(value):
     assert claim.verdict == "fails" and "biography/dllm asymptote" in {quantity.label for quantity in claim.failing}
 
 
+def test_a_method_at_its_end_by_the_first_evaluation_is_this_fast_or_faster():
+    """Its points do not determine k. That is enough of the method; of AR it would flatter the others, so they have no ratio."""
+    zero = {f"{d}/{m}/{BEFORE}/{c}": 0.0 for d in DATASETS for m in ("ar", "dllm") for c in CATEGORIES[d]}
+    arms = {f"{d}/{m}/{p}": rate(0.01) for d in DATASETS for m in METHODS for p in ("none", "same_order")}
+    at_once = {0: 0.0, 100: 1.0, 200: 0.99, 300: 1.0}
+    common = {"cells": zero, "offsets": dict.fromkeys(METHODS, 0.0)}
+    assert checked(shapes=arms | {"wiki/dllm/same_order": at_once}, **common)["masked_training_converges_as_fast"].verdict == "holds"
+    claim = checked(shapes=arms | {"wiki/ar/same_order": at_once}, **common)["masked_training_converges_as_fast"]
+    found = {quantity.label: quantity.obtained for quantity in claim.quantities}
+    assert math.isnan(found["wiki/dllm rate over AR's"]) and found["wiki/ar asymptote"] > 0.3 and claim.verdict == "fails"
+
+
 @pytest.mark.parametrize("shape", [{0: 0.0, 100: 0.5, 200: 1.0}, {0: 0.0, 100: 0.3, 200: 0.6, 300: 0.9}])
 def test_a_curve_that_does_not_determine_its_fit_has_neither_asymptote_nor_rate(shape):
     """Two points are too few for two parameters, a line has not bent: undefined, which is not fast."""
