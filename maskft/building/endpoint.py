@@ -79,12 +79,14 @@ class Endpoint:
                 f"no endpoint: {' and '.join(unset)} not set. Set {ADDRESS} (for example http://localhost:8000/v1), "
                 f"{MODEL} and, where the server wants one, {KEY}"
             )
+        text = os.environ[ADDRESS].strip()
         try:
-            address = urlsplit(os.environ[ADDRESS].strip())
-            # Both raise ValueError: a label of no letters, and a port that is no number.
+            address = urlsplit(text)
+            # A label of no letters, a port that is no number, and what the client will not have for another reason.
             host, _ = (address.hostname or "").encode("idna"), address.port
-            is_address = address.scheme in ("http", "https") and bool(host)
-        except ValueError:
+            openai.OpenAI(base_url=text, api_key="none").close()
+            is_address = address.scheme in ("http", "https") and bool(host) and not any(map(str.isspace, text))
+        except Exception:  # ValueError, or the client's own error, which is none
             is_address = False
         if not is_address:
             raise ValueError(f"{ADDRESS} is no address; it must begin with http:// or https://, and have a host and at most a number as port")
@@ -195,9 +197,7 @@ class _Asker:
             raise ConnectionError(
                 f"the endpoint of {ADDRESS} {what}, after up to {self.endpoint.max_retries} retries. {_KEPT}"
             ) from None
-        except UnicodeError:  # of a host's name, which is no name: of no answer
-            raise ValueError(f"{ADDRESS} is no address that can be asked; look at its host. {_KEPT}") from None
-        except ValueError:  # JSON that is cut short
+        except ValueError:  # JSON, or a letter in it, that is cut short
             return {"text": "", "tokens": reserve}
         if isinstance(completion, str):  # a page for people
             raise ValueError(f"what {ADDRESS} names answers, but not in JSON; does the address end in /v1? {_KEPT}")

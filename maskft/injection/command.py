@@ -105,6 +105,8 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate} must be above 0; leave it out for the default of the model's size")
         if not self.checkpoint_minutes >= 0:
             raise ValueError(f"checkpoint_minutes={self.checkpoint_minutes} must be at least 0")
 

@@ -174,6 +174,8 @@ def test_a_page_for_people_is_told_at_once(endpoint, echo, faults):
         ("OPENAI_BASE_URL", "localhost:8000/v1", "OPENAI_BASE_URL is no address"),
         ("OPENAI_BASE_URL", "http://localhost:80o0/v1", "OPENAI_BASE_URL is no address"),
         ("OPENAI_BASE_URL", "http://my..host/v1", "OPENAI_BASE_URL is no address"),
+        ("OPENAI_BASE_URL", "http://\u2603.example:1/v1", "OPENAI_BASE_URL is no address"),
+        ("OPENAI_BASE_URL", "http://a host/v1", "OPENAI_BASE_URL is no address"),
         ("OPENAI_API_KEY", "sk-“quoted”", "OPENAI_API_KEY holds a character that cannot be sent"),
     ],
 )
