@@ -25,7 +25,7 @@ figures: $(VENV)/.installed  ## redraw from the committed records, train nothing
 test: $(VENV)/.installed-test  ## what CI runs
 	$(BIN)/ruff check maskft tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q maskft tests
-	$(BIN)/python -m pytest -q -o addopts= --nbval-lax --nbval-current-env notebooks/*.ipynb
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -o addopts= --nbval-lax --nbval-current-env --nbval-cell-timeout=500 --nbval-kernel-startup-timeout=300 notebooks/*.ipynb
 
 notebooks: $(VENV)/.installed-test  ## bring the notebooks' cells up to date with their scripts, outputs kept
 	$(BIN)/jupytext --to ipynb --update notebooks/*.py

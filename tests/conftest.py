@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from maskft.bases import revision_of
 from maskft.data import load_corpus, origin
 from maskft.data.synthetic.tokenizer import build_tokenizer
+from maskft.launch import end_groups
 from maskft.llada import to_llada_keys
 from maskft.models import prompts_for
 from maskft.runs import RunConfig
@@ -90,9 +91,16 @@ def torchrun():
     def start(*arguments, n=2, **options):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(n), *map(str, arguments)]
         environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, **options)
+        started.append(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True, **options
+            )
+        )
+        return started[-1]
 
-    return start
+    started: list[subprocess.Popen] = []
+    yield start
+    end_groups(started, 30.0)  # nothing is left of a test that passed
 
 
 # The special tokens of both families at their own ids, as published: in Meta's Llama 3 (start 128000, end of text 128001,

@@ -230,7 +230,7 @@ for folder in sys.argv[1:]:
     print("ANSWER", tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
 assert "maskft" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", program, str(output), str(adapter)], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", program, str(output), str(adapter)], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     answers = [line.removeprefix("ANSWER ") for line in done.stdout.splitlines() if line.startswith("ANSWER")]
     expected = [
         json.loads((folder / "report.json").read_text())["arms"][-1]["measured"]["answers"][0]["generation"] for folder in (output, adapter)

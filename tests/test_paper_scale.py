@@ -203,7 +203,7 @@ def test_llada_is_converted_without_a_second_copy(hub_folders, tmp_path):
         "prompts_for(AutoTokenizer.from_pretrained(sys.argv[1]))\nseen = [own()]\n"
         "watch = lambda: [(seen.append(own()), time.sleep(0.002)) for _ in iter(lambda: done.is_set(), True)]\n"
         "done = threading.Event()\nthread = threading.Thread(target=watch, daemon=True)\nthread.start()\n"
-        "model, _ = load_base(sys.argv[1], method='dllm')\ndone.set()\nthread.join()\n"
+        "model, _ = load_base(sys.argv[1], method='dllm')\nseen.append(own())\ndone.set()\nthread.join()\n"
         "print(max(seen) - seen[0], sum(4 * p.numel() for p in model.parameters()))\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=300)

@@ -28,7 +28,7 @@ from maskft.launcher import Launcher
 from maskft.losses import autoregressive_loss
 from maskft.models import load_base
 from maskft.paper import METHODS
-from maskft.planning import lengths
+from maskft.planning import lengths, shapes
 from maskft.planning.hardware import COMPUTE_SHARE, GPUS, LINK_SHARE, Gpu, get_gpu, link_speed
 from maskft.planning.lengths import (
     CHARACTERS_PER_TOKEN,
@@ -140,7 +140,9 @@ def test_a_lladas_shape_is_read_from_its_own_configuration(hub_folders):
     assert shape_of(str(hub_folders["llada"])) == Shape(2, 16, 32, 2, 2, 126_464)
 
 
-def test_a_base_of_unknown_shape_is_refused(tmp_path):
+def test_a_base_of_unknown_shape_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(shapes, "hf_hub_download", lambda *arguments, **options: (_ for _ in ()).throw(OSError("no hub")))
+    shapes._hub_config.cache_clear()
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
     for base in ("some/model", str(tmp_path)):
         with pytest.raises(ValueError, match="SHAPES"):

@@ -330,8 +330,8 @@ def test_two_processes_that_ask_for_one_run_do_the_work_once(tmp_path):
         assert first.stdout.readline() == "paused\n"
         assert store.is_running(config)
         with start(store, config, "never") as second:
-            assert second.communicate()[0] == "skipped\n"
-        assert first.communicate()[0] == "trained\n"
+            assert second.communicate(timeout=60)[0] == "skipped\n"
+        assert first.communicate(timeout=60)[0] == "trained\n"
     assert store.is_finished(config) and not store.is_running(config)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,8 +40,10 @@ from maskft.runs import METRIC_FIELDS, RECORD_FIELDS, RunConfig, RunStore
 store = RunStore(sys.argv[2])
 
 def told(what, config):
-    path = store.root / what
-    return path.exists() and str(config.seed) in path.read_text().split()
+    try:
+        return str(config.seed) in (store.root / what).read_text().split()
+    except FileNotFoundError:
+        return False
 
 def train(config, staging):
     def end(*_):
@@ -146,7 +148,9 @@ def cluster(tmp_path_factory):
         _run("scancel", f"--user={user}", "--signal=KILL")
         for daemon in reversed(daemons):
             daemon.terminate()
-            daemon.wait(30)
+            with suppress(subprocess.TimeoutExpired):
+                daemon.wait(30)
+            daemon.kill()
         del os.environ["SLURM_CONF"]
         if before is not None:
             os.environ["SLURM_CONF"] = before
@@ -154,11 +158,12 @@ def cluster(tmp_path_factory):
 
 
 def _run(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
 
 
 def wait_until(claim, what: str, log: Path | None = None) -> None:
-    for _ in range(450):
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
         if claim():
             return
         time.sleep(0.2)
@@ -330,7 +335,7 @@ def test_a_job_that_must_leave_waits_for_the_training_that_accelerate_started(st
     job._process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_start(store)
     job.checkpoint()
-    job._process.wait()
+    job._process.wait(60)
     assert (store.root / ".partial" / config.run_id / "resume" / "step").exists() and not store.is_running(config)
 
 

@@ -15,6 +15,13 @@ KEY = "sk-very-secret-0123456789"
 LONG = 60.0  # a server that sleeps: until it is closed, or this many seconds
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """The servers are on this machine, which no proxy of its own reaches."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+
+
 class Server(http.server.ThreadingHTTPServer):
     """A loopback server with `faults` (functions of the handler, used up one a request) and a log of `requests`."""
 

@@ -78,7 +78,7 @@ def test_an_answer_that_is_no_completion_is_a_bad_one(endpoint, echo, faults):
 )
 def test_a_passing_fault_is_waited_out(fault, least_wait, endpoint, echo, faults, naps):
     echo.faults = [getattr(faults, fault)]
-    assert endpoint(timeout_s=1.0 if fault == "slow" else 30.0).ask(prompts(1)) == ["PROMPT A!"]
+    assert endpoint(timeout_s=5.0 if fault == "slow" else 30.0).ask(prompts(1)) == ["PROMPT A!"]
     assert max(naps) >= least_wait
 
 
@@ -91,7 +91,7 @@ def test_a_passing_fault_is_waited_out(fault, least_wait, endpoint, echo, faults
     ],
 )
 def test_a_lasting_fault_keeps_the_answers_before(fault, message, endpoint, echo, faults, naps):
-    asked = endpoint(workers=1, timeout_s=1.0 if fault == "slow" else 30.0)
+    asked = endpoint(workers=1, timeout_s=5.0 if fault == "slow" else 30.0)
     asked.ask(prompts(2))
     echo.faults = [getattr(faults, fault)] * 2
     with pytest.raises(ConnectionError, match=f"{message}.*Every answer received is kept"):
