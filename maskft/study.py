@@ -153,7 +153,9 @@ class Study:
         scale = Path(asked_for).name if asked_for.endswith(".json") else self.scale.name  # a file is given by its name
         options = f"--scale {scale} --world-seed {self.parameters['world_seed']}"
         n_seeds = max((config.seed for config in self.configs), default=0) + 1
-        return f"maskft reproduce {self.exhibit} {options} --seeds {n_seeds}"
+        # From records every committed seed is read; how many each arm has, a number could not say.
+        how = "--from-records" if self.parameters["from_records"] else f"--seeds {n_seeds}"
+        return f"maskft reproduce {self.exhibit} {options} {how}"
 
     def pack(self) -> list[Path]:
         """Write the records of freshly trained runs beside the tables, small enough to be committed."""

@@ -42,7 +42,7 @@ from maskft.notebooks import open_study, provenance
 # %% tags=["nbval-ignore-output"]
 study = open_study("examples", scale, seeds, world_seed, from_records)
 
-# %%
+# %% tags=["nbval-check-output"]
 examples = collect_examples(study)
 Markdown(examples_markdown(examples))
 

@@ -56,13 +56,13 @@ display(Explorer(study, answers).box)
 # The first question of NameDescription that asks for the name where the statement ends with the description, without
 # paraphrases. Training in the order of the text makes the statement likely, not the answer to this question.
 
-# %%
+# %% tags=["nbval-check-output"]
 Markdown(kept_answers(answers, "name_description", "n2d_backward", "none"))
 
 # %% [markdown]
 # With paraphrases, all of which keep that order:
 
-# %%
+# %% tags=["nbval-check-output"]
 Markdown(kept_answers(answers, "name_description", "n2d_backward", "same_order"))
 
 # %% [markdown]

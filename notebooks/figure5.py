@@ -29,6 +29,8 @@ world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing
 
 # %%
+from dataclasses import replace
+
 from maskft.notebooks import open_study, provenance
 from maskft.plots import figure5, save_figure
 from maskft.tables import learning_rate_sweep, write_table
@@ -41,8 +43,9 @@ from maskft.tables import learning_rate_sweep, write_table
 study = open_study("figure5", scale, seeds, world_seed, from_records)
 
 # %%
-# Records may hold more seeds of the chosen rate; every rate gets the same number of trials.
-trials = study.metrics[study.metrics.seed.isin(seeds)]
+# Records hold more seeds of the chosen rates; every rate gets the same trials.
+shared = set.intersection(*(set(group) for _, group in study.metrics.groupby(["method", "learning_rate"]).seed))
+trials = study.metrics[study.metrics.seed.isin(shared)]
 figure = figure5(trials, study.scale.learning_rates)
 
 # %% [markdown]
@@ -59,7 +62,7 @@ print(sweep.to_string(index=False, float_format="%.3f"))
 # ## Files
 
 # %% tags=["nbval-ignore-output"]
-origin = provenance("figure5", study)
+origin = provenance("figure5", replace(study, configs=[config for config in study.configs if config.seed in shared]))
 save_figure(figure, study.scale.figures, "figure5", origin)
 write_table(sweep, study.scale.tables, "figure5", origin)
 study.pack()

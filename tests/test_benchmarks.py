@@ -19,6 +19,7 @@ SMALL = {
     "ar_evaluation": ["--questions", "3", "--rounds", "1", "--new-tokens", "4"],
     "training_step": ["--shapes", "tiny", "--rounds", "1", "--batch", "1", "--length", "12", "--vocabulary", "2000"],
     "growth": ["--base", "1"],
+    "whole_study": [],
 }
 # Of a GPU's benchmarks, those that a record of a GPU is made by, at shapes to try them with.
 ON_A_GPU = {
@@ -27,6 +28,18 @@ ON_A_GPU = {
     "training_step_smollm2_recorded": ("training_step", ["--shapes", "SmolLM2-small", "--steps", "1"]),
     "ar_evaluation_8b": ("ar_evaluation", ["--shape", "llama-small", "--questions", "3", "--rounds", "1", "--new-tokens", "4"]),
 }
+
+
+def seconds_of(command: str, folder: Path, log: Path) -> float:
+    """A minute for each command; there is a run afterwards that equals its committed record, and one that does not."""
+    (folder / ".venv").mkdir(exist_ok=True)
+    (folder / ".venv/.installed").touch()
+    name, other = sorted(path.stem for path in (folder / "paper_tables/tiny/records").glob("*.jsonl"))[:2]
+    for run in (name, other):
+        (folder / "runs/tiny" / run).mkdir(parents=True, exist_ok=True)
+    record = folder / f"paper_tables/tiny/records/{other}.jsonl"
+    record.write_text(record.read_text() + '{"kind": "metric"}\n')
+    return 60.0
 
 
 @pytest.fixture
@@ -42,6 +55,8 @@ def benchmark(monkeypatch):
             return module
         if name == "growth":
             monkeypatch.setattr(module, "measure_apart", module.measure)
+        if name == "whole_study":  # an hour: its commands are listed and not run, and one run is as if trained
+            monkeypatch.setattr(module, "seconds_of", seconds_of)
         if name == "training_step":
             monkeypatch.setattr(module, "peak_megabytes", lambda *_: (1.0, 1.0))
         return module
@@ -65,6 +80,16 @@ def test_a_benchmark_runs_and_leaves_its_record(name, benchmark, tmp_path):
     assert json.loads((tmp_path / f"{name}.json").read_text()) == json.loads(json.dumps(record))
     assert record["ratio"] > 0
     assert PARTS[name](record["medians"])
+
+
+def test_the_whole_study_is_timed_command_by_command_and_compared(benchmark, tmp_path):
+    """A minute a command: half an hour over their number. Of two runs one has the committed scores."""
+    record = benchmark("whole_study").main([], folder=tmp_path)
+    found = record["medians"]
+    commands = list(found["minutes"])
+    assert set(found["minutes"].values()) == {1.0} and sum("maskft reproduce" in command for command in commands) == 2
+    assert record["ratio"] == pytest.approx(30 / len(commands), abs=0.005) and "by the clock" in record["hardware"]
+    assert (found["runs"], found["runs_equal_to_the_committed_records"], found["minutes_of_installation"]) == (2, 1, 1.0)
 
 
 @pytest.mark.parametrize("name", ON_A_GPU)

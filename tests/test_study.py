@@ -55,7 +55,9 @@ def test_records_are_read_for_every_committed_seed_and_a_missing_cell_is_named(t
     pack_records(runs[:-1], [store], tmp_path / "records")
     opened = open_study("table3", "tiny", [0], 0, True)
     assert len(opened.configs) == len(runs) - 1 and set(opened.metrics.seed) == {0, 1}
-    assert opened.command == "maskft reproduce table3 --scale tiny --world-seed 0 --seeds 2"
+    assert opened.command == "maskft reproduce table3 --scale tiny --world-seed 0 --from-records"
+    trained = replace(opened, parameters={**opened.parameters, "from_records": False})
+    assert trained.command == "maskft reproduce table3 --scale tiny --world-seed 0 --seeds 2"
     file = replace(opened, parameters={**opened.parameters, "scale": "/of/mine.json"})
     assert file.command.startswith("maskft reproduce table3 --scale mine.json ")
     late = replace(runs[0], seed=7)  # beyond the paper's four
@@ -106,7 +108,7 @@ def test_an_exhibit_that_allows_missing_records_opens_without_any(tmp_path, monk
     monkeypatch.setattr(type(scale), "records", property(lambda self: tmp_path / "records"))
     monkeypatch.setattr(study, "get_scale", lambda name: scale)
     opened = open_study("claims", "tiny", [0], 0, True, allow_missing=True)
-    assert opened.configs == [] and opened.metrics.empty and opened.command.endswith("--seeds 1")
+    assert opened.configs == [] and opened.metrics.empty and opened.command.endswith("--from-records")
 
 
 def test_a_run_beside_the_main_ones_keeps_the_answers_of_its_best_step_alone(tmp_path, monkeypatch):

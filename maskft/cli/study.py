@@ -61,6 +61,13 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+# The settings of the dLLM that the committed records are of.
+ADAPT = (
+    "maskft adapt {} --to dllm --batch-size 64 --chunk-length 128 --answer-length 64 --text sotu wordnet moby-dick --learning-rate 4e-4 "
+    "--text-steps 800 --question-steps 250 (on a GPU; minutes)"
+)
+
+
 def _exhibits(options: argparse.Namespace) -> list[str]:
     from maskft.exhibits import EXHIBITS, ON_REQUEST, ONLY_SMALL
 
@@ -81,6 +88,8 @@ def _runs(options: argparse.Namespace):
     from maskft.named_scales import get_scale
 
     seeds, scale = _seeds(options), get_scale(options.scale)
+    if scale.source == "original" and "dllm" not in scale.bases:
+        print(f"maskft: no dLLM was made of {scale.bases['ar']} on this machine, so there are no runs of it; make one: {ADAPT.format(scale.bases['ar'])}", file=sys.stderr)
     runs = [
         run for exhibit in _exhibits(options)
         for run in exhibit_runs(exhibit, scale, seeds, options.world_seed)

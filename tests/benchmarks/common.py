@@ -52,19 +52,24 @@ def median_ratio(slow: list[float], fast: list[float]) -> float:
     return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
 
 
+def processor() -> str:
+    """The name of this machine's processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
 def hardware() -> str:
     """The device, and what of it was used."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     threads = torch.get_num_threads()
-    return f"{models[0] if models else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}, processor time"
+    return f"{processor()}, {threads} thread{'s' if threads > 1 else ''}, processor time"
 
 
 def write_record(
     benchmark: str, *, ratio: float, goal: float, peer: str, what: str, medians: Mapping, folder: Path = RECORDS,
-    script: str | None = None,
+    script: str | None = None, measured_on: str | None = None,
 ) -> dict:  # fmt: skip
     """Print the ratio and write the record of a benchmark.
 
@@ -77,10 +82,11 @@ def write_record(
         medians: The numbers behind it.
         folder: Where the record goes.
         script: The name of its file, where that is another.
+        measured_on: The hardware, where it is not what ``hardware`` says.
     """
     record = {
         "benchmark": benchmark, "what": what, "ratio": round(ratio, 2), "goal": goal, "peer": peer, "medians": medians,
-        "hardware": hardware(), "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "hardware": measured_on or hardware(), "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "command": shlex.join(["python", f"tests/benchmarks/{script or benchmark}.py", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
