@@ -392,6 +392,32 @@ def test_a_record_reads_as_the_run_and_keeps_the_generations_of_five_steps(tmp_p
     assert again.read_bytes() == path.read_bytes()
 
 
+def test_a_run_that_comes_out_as_its_record_changes_nothing_in_it(tmp_path):
+    """Not even when and how fast; another score, or a record that was cut short, is written anew."""
+    config, paths = make_config(), []
+    for name, wall_time_s in (("first", 1.0), ("again", 99.0)):
+        store = RunStore(tmp_path / name)
+        with store.claim(config) as staging:
+            write_files(staging)
+            if name == "again":
+                rows = [json.loads(line) for line in (staging / "metrics.jsonl").read_text().splitlines()]
+            store.publish(config, staging, RECORD | {"wall_time_s": wall_time_s})
+        paths += pack_records([config], [store], tmp_path / "records")
+    assert paths[0] == paths[1] and RecordStore(tmp_path / "records").record(config)["wall_time_s"] == 1.0
+    whole = paths[0].read_text()
+    paths[0].write_text(whole[: len(whole) // 2])
+    pack_records([config], [RunStore(tmp_path / "again")], tmp_path / "records")
+    assert RecordStore(tmp_path / "records").record(config)["wall_time_s"] == 99.0
+    other = RunStore(tmp_path / "other")
+    with other.claim(config) as staging:
+        write_files(staging)
+        rows[-1]["value"] += 0.125
+        (staging / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        other.publish(config, staging, RECORD | {"wall_time_s": 7.0})
+    pack_records([config], [other], tmp_path / "records")
+    assert RecordStore(tmp_path / "records").metrics(config) == rows
+
+
 def test_the_record_of_another_seed_keeps_the_generations_of_its_best_step(tmp_path):
     store, config = RunStore(tmp_path / "runs"), make_config(seed=1)
     publish(store, config)

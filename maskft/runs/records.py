@@ -9,9 +9,17 @@ from typing import Any
 
 import pandas as pd
 
-from maskft.runs.committed import Store
+from maskft.runs.committed import RecordStore, Store
 from maskft.runs.config import RunConfig
-from maskft.runs.files import CORPUS_TEXTS, GENERATION_FIELDS, METRIC_FIELDS, sha256_of, to_lines, write_atomically
+from maskft.runs.files import (
+    CORPUS_TEXTS,
+    GENERATION_FIELDS,
+    METRIC_FIELDS,
+    RecordError,
+    sha256_of,
+    to_lines,
+    write_atomically,
+)
 
 CONFIG_COLUMNS = (
     "run_id", "dataset", "method", "paraphrases", "base", "seed", "learning_rate", "mask_ratio_low", "mask_ratio_high",
@@ -115,7 +123,8 @@ def pack_records(
 ) -> list[Path]:
     """Write finished runs as small records that can be committed, one file a run (format: package docstring).
 
-    Absolute paths in the recorded command are cut to their last part (`cut_paths`).
+    Absolute paths in the recorded command are cut to their last part (`cut_paths`). A record that has all these scores and
+    answers already stays as it is: who reproduces a run changes nothing, not even its minutes.
 
     Args:
         configs: the runs.
@@ -125,7 +134,7 @@ def pack_records(
         keep: the steps whose generations are kept, from a run's configuration and metrics.
 
     Returns:
-        The files written.
+        The files, written or already there.
 
     Raises:
         LookupError: a run is finished in no store; nothing is written.
@@ -149,6 +158,18 @@ def pack_records(
         lines = [record, *({"kind": "metric", **m} for m in metrics), *({"kind": "generation", **g} for g in kept)]
         lines[0]["sha256"] = sha256_of(to_lines(lines))
         path = Path(target) / f"{config.run_id}.jsonl"
-        write_atomically(path, to_lines(lines))
+        if not _has_all(path, config, lines[1:]):
+            write_atomically(path, to_lines(lines))
         paths.append(path)
     return paths
+
+
+def _has_all(path: Path, config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there is a whole record of the run with these rows among its own."""
+    try:
+        if not RecordStore(path.parent).is_finished(config):
+            return False
+    except RecordError:  # damaged
+        return False
+    # Not splitlines(), which also splits at separators that a text may hold.
+    return {to_lines([row]).rstrip("\n") for row in rows} <= set(path.read_text(encoding="utf-8").split("\n"))
