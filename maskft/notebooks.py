@@ -1,6 +1,7 @@
 """Run notebooks strictly: an unknown parameter is an error, and a failed notebook never replaces a good one.
 
-papermill alone only warns of a parameter that a notebook does not have, and runs the defaults. The percent scripts in
+papermill alone only warns of a parameter that a notebook does not have, and runs the defaults; so each looks itself
+(``check_injected``). The percent scripts in
 ``notebooks/`` are the source; the executed ``.ipynb`` beside each is what a reader sees.
 """
 
@@ -9,6 +10,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 
 import jupytext
@@ -23,7 +25,7 @@ from .study import Study, open_study
 NOTEBOOKS = REPOSITORY / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-__all__ = ["NOTEBOOKS", "check_parameters", "open_study", "parameters_of", "place_of", "provenance", "run_notebook", "run_notebooks"]
+__all__ = ["NOTEBOOKS", "check_injected", "check_parameters", "open_study", "parameters_of", "place_of", "provenance", "run_notebook", "run_notebooks"]
 
 
 def provenance(notebook: str, study: Study) -> Provenance:
@@ -59,6 +61,28 @@ def check_parameters(name: str, given: Mapping[str, object], known: Mapping[str,
             raise ValueError(f"notebook {name} has no parameter {key!r}; {hint}It has {', '.join(known)}")
         if type(value) is not type(known[key]):
             raise ValueError(f"parameter {key}={value!r} of notebook {name} must be like {known[key]!r}")
+
+
+def check_injected(cells: Sequence[str]) -> None:
+    """Raise ValueError if papermill, which only warns of it, was given a parameter that the notebook does not have.
+
+    Args:
+        cells: What the kernel has run (IPython's ``In``): the notebook's own parameters, then papermill's.
+    """
+    assigned = [_assigned(cell) for cell in cells if cell.strip()]
+    given = next((names for cell, names in zip(filter(str.strip, cells), assigned, strict=True) if cell.startswith("# Parameters")), {})
+    check_parameters("(this one)", given, assigned[0] if given else {})
+
+
+def _assigned(cell: str) -> dict[str, object]:
+    """Names and values of a cell's assignments of literals."""
+    found = {}
+    with suppress(SyntaxError):  # a magic is no Python
+        for node in ast.parse(cell).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                with suppress(ValueError):
+                    found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
 def place_of(name: str, scale: Scale, *, folder: Path = NOTEBOOKS) -> Path:

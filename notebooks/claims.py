@@ -35,7 +35,9 @@ from_records = True  # True: read the committed records; False: train what is mi
 from IPython.display import Markdown, display
 
 from maskft.claims import Results, check_claims, claims_table, what_misses, write_claims
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

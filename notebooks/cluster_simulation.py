@@ -34,11 +34,13 @@ world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing
 
 # %%
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.planning import CLUSTERS, Setup, best_schedule, get_gpu, paper_runs, simulate
 from maskft.plots import save_figure, schedule_chart
 from maskft.scales import PAPER
 from maskft.tables import write_table
+
+check_injected(In)
 
 # %%
 study = open_study("cluster_simulation", scale, seeds, world_seed, from_records)

@@ -37,7 +37,9 @@ from_records = True  # True: read the committed records; False: train what is mi
 from IPython.display import Markdown
 
 from maskft.examples import collect_examples, examples_markdown, first_seed, write_examples
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
+
+check_injected(In)
 
 # %% tags=["nbval-ignore-output"]
 study = open_study("examples", scale, seeds, world_seed, from_records)

@@ -32,8 +32,10 @@ from IPython.display import Markdown, display
 from maskft.examples import first_seed, read_answers
 from maskft.explore import Explorer, ask, kept_answers, pretraining_question
 from maskft.models import load_base
-from maskft.notebooks import open_study
+from maskft.notebooks import check_injected, open_study
 from maskft.plots.tokens import draw_canvas
+
+check_injected(In)
 
 # %% tags=["nbval-ignore-output"]
 study = first_seed(open_study("explore_generations", scale, seeds, world_seed, from_records))

@@ -36,10 +36,12 @@ from_records = True  # True: read the committed records; False: train what is mi
 
 # %%
 from maskft.data import load_corpus
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import direction_marks, example_questions, figure1, save_figure
 from maskft.plots.samples import load_prompts, training_samples
 from maskft.tables import best_checkpoints, summarise, write_table
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

@@ -28,8 +28,10 @@ world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing
 
 # %%
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import direction_curves, figure2, figure2_tokens, save_figure
+
+check_injected(In)
 
 # %% tags=["nbval-ignore-output"]
 study = open_study("figure2", scale, seeds, world_seed, from_records)

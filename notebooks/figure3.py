@@ -35,10 +35,12 @@ from_records = True  # True: read the committed records; False: train what is mi
 
 # %%
 from maskft.data import load_corpus
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import figure3, save_figure
 from maskft.plots.samples import load_prompts, training_samples
 from maskft.tables import write_table
+
+check_injected(In)
 
 # %%
 study = open_study("figure3", scale, seeds, world_seed, from_records)

@@ -31,9 +31,11 @@ from_records = True  # True: read the committed records; False: train what is mi
 # %%
 from dataclasses import replace
 
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import figure5, save_figure
 from maskft.tables import learning_rate_sweep, write_table
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

@@ -31,8 +31,10 @@ world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing
 
 # %%
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import figure6, save_figure, total_curves
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

@@ -27,8 +27,10 @@ world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing
 
 # %%
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import save_figure, seed_curves, seed_spread
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

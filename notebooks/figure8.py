@@ -29,8 +29,10 @@ from_records = True  # True: read the committed records; False: train what is mi
 # %%
 import pandas as pd
 
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import save_figure, seed_curves, seed_spread
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

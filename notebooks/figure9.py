@@ -30,9 +30,11 @@ world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing
 
 # %%
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import figure9, save_figure
 from maskft.tables import random_token_table, write_table
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

@@ -36,9 +36,11 @@ from_records = True  # True: read the committed records; False: train what is mi
 # %%
 import pandas as pd
 
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import forgetting, forgetting_curves, save_figure
 from maskft.tables import write_table
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

@@ -45,8 +45,11 @@ from maskft.explore import pretraining_question
 from maskft.losses import autoregressive_loss, masked_diffusion_loss
 from maskft.masking import apply_mask, draw_mask, draw_mask_ratio, generator_for
 from maskft.models import load_base
+from maskft.notebooks import check_injected
 from maskft.plots.tokens import draw_canvas, draw_masks, draw_token_losses
 from maskft.samplers import Commit, generate_diffusion
+
+check_injected(In)
 
 torch.set_grad_enabled(False)
 # Equal up to the order of float32 sums, which padding changes.

@@ -31,8 +31,10 @@ from_records = True  # True: read the committed records; False: train what is mi
 import torch
 
 from maskft.models import load_base
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.tables import write_table
+
+check_injected(In)
 
 # %% [markdown]
 # ## What rounding does to one step

@@ -37,11 +37,13 @@ from dataclasses import replace
 import pandas as pd
 
 from maskft.exhibits import N_PAPER_SEEDS, sweep_runs, table2_runs, table3_runs
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.paper import CATEGORIES, CATEGORY_LABELS, METHOD_LABELS
 from maskft.plots import cell_curves, save_figure
 from maskft.runs import best_step, read_generations, read_metrics
 from maskft.tables import write_table
+
+check_injected(In)
 
 CELLS = list(CATEGORIES["name_description"])
 

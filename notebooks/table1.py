@@ -28,8 +28,10 @@ world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing
 
 # %%
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.tables import LAYOUTS, accuracy_table, display_table, versus_paper, write_accuracy_table
+
+check_injected(In)
 
 layout = LAYOUTS["table1"]
 

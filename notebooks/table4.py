@@ -34,7 +34,7 @@ world_seed = 0  # which synthetic world (tiny)
 from_records = True  # True: read the committed records; False: train what is missing
 
 # %%
-from maskft.notebooks import open_study, provenance
+from maskft.notebooks import check_injected, open_study, provenance
 from maskft.plots import direction_curves, save_figure, table4_fits
 from maskft.tables import (
     convergence_fits,
@@ -44,6 +44,8 @@ from maskft.tables import (
     mean_curves,
     write_convergence_table,
 )
+
+check_injected(In)
 
 # %% [markdown]
 # ## The runs

@@ -45,6 +45,9 @@ from maskft.data import load_corpus
 from maskft.injection import Question, Request, cut, inject, read_documents
 from maskft.models import load_base
 from maskft.named_scales import get_scale
+from maskft.notebooks import check_injected
+
+check_injected(In)
 
 chosen = get_scale(scale)
 base = chosen.bases["masked_ar"]

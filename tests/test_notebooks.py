@@ -7,7 +7,15 @@ import jupytext
 import nbformat
 import pytest
 
-from maskft.notebooks import NOTEBOOKS, check_parameters, parameters_of, place_of, run_notebook, run_notebooks
+from maskft.notebooks import (
+    NOTEBOOKS,
+    check_injected,
+    check_parameters,
+    parameters_of,
+    place_of,
+    run_notebook,
+    run_notebooks,
+)
 from maskft.scales import SMALL, TINY
 
 SOURCES = sorted(NOTEBOOKS.glob("*.py"))
@@ -39,6 +47,23 @@ def test_a_misspelt_parameter_fails_before_anything_runs_and_names_the_right_one
     with pytest.raises(ValueError, match="did you mean 'seeds'"):
         run_notebook("n", {"sede": 3}, folder=tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_notebook_looks_at_what_plain_papermill_put_in_before_it_runs(source):
+    code = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+    assert "parameters" not in code[1] and "check_injected(In)" in code[1].splitlines()
+
+
+def test_what_plain_papermill_puts_in_is_checked_by_name_and_kind():
+    """IPython's ``In`` begins with an empty cell; a person in Jupyter has put in nothing, and may name things as they like."""
+    own, rest = "seeds = [0]  # run seeds\nscale = 'tiny'", "from maskft.notebooks import check_injected"
+    check_injected(["", own, rest, "sede = 3"])
+    check_injected(["", own, "# Parameters\nseeds = [1, 2]\n", "%matplotlib inline", rest])
+    with pytest.raises(ValueError, match="has no parameter 'sede'; did you mean 'seeds'"):
+        check_injected(["", own, "# Parameters\nsede = 3\n", rest])
+    with pytest.raises(ValueError, match="seeds=3 .* must be like"):
+        check_injected(["", own, "# Parameters\nseeds = 3\n", rest])
 
 
 def test_a_parameter_of_another_type_is_refused():
