@@ -76,7 +76,7 @@ def test_table3_of_the_papers_scale_in_two_steps(small_hub_folders, documents, t
     out = tmp_path / "out"
     table = pd.read_csv(out / "paper_tables" / "paper_trial" / "table3.csv")
     assert {"ar", "dllm", "masked_ar"} <= set(table.method)
-    assert (out / "notebooks" / "table3.ipynb").is_file()
+    assert (out / "notebooks" / "paper_trial" / "table3.ipynb").is_file()
     # The originals' texts are their authors': records have scores alone.
     packed = "".join(path.read_text() for path in (out / "paper_tables" / "paper_trial" / "records").glob("*.jsonl"))
     assert packed.count('"kind":"run"') == 18 and '"accuracy"' in packed and '"question":' not in packed
