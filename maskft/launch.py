@@ -226,12 +226,16 @@ def _is_alive(process: subprocess.Popen) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     # What accelerate started and left dies as a child of process 1, which in a container may never ask: on Linux that is told.
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
-            found.append(state not in "ZX" and int(group) == process.pid)
-    return any(found) if found else True
+    known = [fields for path in Path("/proc").glob("[0-9]*") if (fields := process_status(path.name))]
+    return not known or any(state not in "ZX" and int(group) == process.pid for state, _, group, *_ in known)
+
+
+def process_status(pid: int | str) -> list[str]:
+    """State, parent, group and more of a process on Linux (proc_pid_stat); empty where there is none, or no Linux."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def advice(log: str) -> str:

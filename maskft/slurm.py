@@ -39,6 +39,7 @@ from maskft.launch import (
     advice,
     end_groups,
     how_it_ended,
+    process_status,
     signal_group,
     tail,
 )
@@ -194,12 +195,12 @@ def submit(
     # Two users who submit at once: the second sees the jobs of the first.
     with FileLock(store.root / ".locks" / "submission.lock"):
         known = jobs_of(configs, store)
-        todo = [config for config in store.missing(configs) if not store.is_running(config)]
-        todo = [config for config in todo if config not in known or known[config].state not in (QUEUED, RUNNING)]
-        todo.sort(key=cost, reverse=True)
+        free = [config for config in store.missing(configs) if not store.is_running(config)]
+        free = [config for config in free if config not in known or known[config].state not in (QUEUED, RUNNING)]
+        free.sort(key=cost, reverse=True)
         job_ids: list[str] = []
-        for start in range(0, len(todo), N_ARRAY):
-            part = todo[start : start + N_ARRAY]
+        for start in range(0, len(free), N_ARRAY):
+            part = free[start : start + N_ARRAY]
             folder = store.root.absolute() / ".slurm" / datetime.now().strftime("%Y%m%d-%H%M%S-%f")
             executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=n_timeouts)
             executor.update_parameters(name=JOB_NAME, slurm_additional_parameters=extra, **parameters)
@@ -329,7 +330,4 @@ def _last_word(job_id: str) -> str:
 
 
 def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return process_status(pid)[:1] not in ([], ["Z"])

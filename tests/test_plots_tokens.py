@@ -43,7 +43,8 @@ def test_masks_are_drawn_where_they_are():
         draw_masks([" a", " b"], [[False, True], [True, True]], [0.2])
 
 
-@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what an earlier test left unclosed, collected here
 def test_losses_stand_at_their_tokens_and_what_is_no_target_has_none():
     losses = {"ar": [1.0, 2.0, 3.0], "dllm": [NAN, 0.5, NAN], "masked_ar": [0.1, 0.2, 0.3]}
     figure = draw_token_losses(["a", "b", "c"], losses, [False, True, False])

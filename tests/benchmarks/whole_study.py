@@ -20,8 +20,6 @@ from maskft.launcher import available_cores
 
 ROOT = Path(__file__).parents[2]
 AIM_MINUTES = 30
-
-
 # What would make the study another one, and what a make leaves to its children.
 NOT_OURS = ("PYTHONPATH", "MASKFT_", "OMP_", "SCALE", "SEEDS", "WORLD_SEED", "MAKE")
 
@@ -48,7 +46,6 @@ def scores_of(record: str) -> list[str]:
 def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     """Clone, install, reproduce, compare, record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--make", default="reproduce", help="the target whose commands are timed")
     parser.add_argument("--log", type=Path, default=Path("whole_study.log"), help="what the commands print")
     options = parser.parse_args(arguments)
     log = options.log.absolute()
@@ -56,7 +53,7 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
         clone = Path(place) / "maskft"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         installation = seconds_of(f"make PYTHON={sys.executable} .venv/.installed", clone, log)
-        listing = ["make", "--dry-run", "--no-print-directory", options.make]
+        listing = ["make", "--dry-run", "--no-print-directory", "reproduce"]
         listed = subprocess.run(listing, cwd=clone, env=environment(), capture_output=True, text=True, check=True)
         minutes = {command: round(seconds_of(command, clone, log) / 60, 1) for command in listed.stdout.splitlines()}
         where = "paper_tables/tiny/records"
