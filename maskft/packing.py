@@ -5,11 +5,13 @@ right, where causal attention needs no mask: what is padded comes after every re
 kernel does, and each token gets what it gets in a padded batch, up to rounding.
 """
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
@@ -17,8 +19,11 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 ATTENTION = "maskft_packed"
 # Spreading and gathering are further kernels of each layer: a narrow model, which a GPU computes faster than they are
-# launched, would wait for those longer than for its padding.
-NARROWEST = 2048
+# launched, would wait for those longer than for its padding. A CPU has no such wait; the tiny scale's models stay as they
+# are there, since what its committed runs summed would round otherwise.
+NARROWEST = {"cuda": 2048, "cpu": 512}
+# A CPU's bfloat16 products are built anew for each number of rows, so they come in few numbers: some padding is computed.
+CPU_MULTIPLE = 64
 
 
 class Rows(NamedTuple):
@@ -46,10 +51,12 @@ def _attention(module, query, key, value, attention_mask, *, packed_rows: Rows |
         return places.unflatten(0, (batch, width)).transpose(1, 2)
 
     query, key, value = spread(query), spread(key), spread(value)
-    output = scaled_dot_product_attention(
-        query, key, value, is_causal=True, scale=options.get("scaling"), enable_gqa=query.shape[1] != key.shape[1],
-        dropout_p=options.get("dropout", 0.0),
-    )  # fmt: skip
+    # Of rows of a hundred tokens a CPU computes plain products several times as fast as its flash kernel's backward pass.
+    with sdpa_kernel(SDPBackend.MATH) if query.device.type == "cpu" else nullcontext():
+        output = scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=options.get("scaling"), enable_gqa=query.shape[1] != key.shape[1],
+            dropout_p=options.get("dropout", 0.0),
+        )  # fmt: skip
     return output.transpose(1, 2).flatten(0, 1).index_select(0, index)[None], None
 
 
@@ -57,16 +64,16 @@ AttentionInterface.register(ATTENTION, _attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
-def pays(width: int) -> bool:
+def pays(width: int, device_type: str = "cuda") -> bool:
     """Whether a model of this width is computed sooner without padding."""
-    return width >= NARROWEST
+    return width >= NARROWEST[device_type]
 
 
-def can_pack(model) -> bool:
+def can_pack(model, device_type: str) -> bool:
     """Whether a causal model's attention is what is computed here, a Llama's over all that came before, and it pays."""
     config = model.config
     is_known = config.model_type == "llama" and config._attn_implementation in ("sdpa", ATTENTION)
-    return is_known and pays(config.hidden_size)
+    return is_known and device_type in NARROWEST and pays(config.hidden_size, device_type)
 
 
 def packed_states(
@@ -90,7 +97,11 @@ def packed_states(
     columns = torch.arange(input_ids.shape[1], device=input_ids.device)
     if not bool(((columns < lengths[:, None]) == attention_mask.bool()).all() & (lengths > 0).all()):
         raise ValueError("packing needs rows that are padded on the right, of one token at least")
-    index = attention_mask.flatten().nonzero()[:, 0]
+    is_computed = attention_mask.flatten().bool()
+    if torch.is_autocast_enabled(input_ids.device.type) and input_ids.device.type == "cpu":
+        padding = (~is_computed).nonzero()[: -int(is_computed.sum()) % CPU_MULTIPLE, 0]
+        is_computed = is_computed.index_fill(0, padding, True)
+    index = is_computed.nonzero()[:, 0]
     positions = columns.repeat(len(input_ids))[index]
     states = model.model(
         input_ids=input_ids.flatten()[index][None], position_ids=positions[None], use_cache=False,
@@ -98,4 +109,4 @@ def packed_states(
         attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=index.device),
         packed_rows=Rows(index, *input_ids.shape),
     ).last_hidden_state  # fmt: skip
-    return states[0], (attention_mask.flatten().cumsum(0) - 1).view_as(input_ids)
+    return states[0], (is_computed.cumsum(0) - 1).view_as(input_ids)

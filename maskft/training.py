@@ -31,6 +31,7 @@ from torch import Tensor, distributed
 from .bases import revision_of
 from .checkpoints import Checkpoints, Interrupted, Sigterm
 from .data import Corpus, load_corpus
+from .devices import device_name
 from .evaluation import answer_questions, score_answers, summarise
 from .execution import DEFAULTS, Execution, add_options
 from .metrics import pick_best_step, total_accuracy
@@ -127,8 +128,7 @@ def train(
             accelerator.device, config, shape=shape_in(model.config.to_dict()), shards=n_ranks if execution.shard else 1, rows=rows,
             length=longest, outputs=rows * (max(map(len, texts)) + 1), checkpointing=execution.activation_checkpointing,
         )  # fmt: skip
-    # Without padding a GPU computes less; on a CPU, where the records of the study come from, sums would round otherwise.
-    packed = accelerator.device.type == "cuda" and config.method != "dllm" and can_pack(model)
+    packed = config.method != "dllm" and can_pack(model, accelerator.device.type)
     wrapped, policy = SupervisedLogits(model, packed=packed), None
     if execution.shard:
         empty = empty_copy(model)
@@ -252,7 +252,7 @@ def train(
             "compute": "bfloat16" if config.precision != "float32" else "float32",
         },
         "seeds": {"run": config.seed, "world": config.world_seed},
-        "device": _device_name(accelerator),
+        "device": device_name(accelerator.device),
         "n_processes": n_ranks,
         "per_device_train_batch_size": math.ceil(config.train_batch_size / (n_ranks * n_parts)),
         "gradient_accumulation_steps": n_parts,
@@ -282,16 +282,6 @@ class _Progress:
 
 def _write_rows(path: Path, rows: list[dict]) -> None:
     write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def _device_name(accelerator: Accelerator) -> str:
-    if accelerator.device.type == "cuda":
-        return torch.cuda.get_device_name(accelerator.device)
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")]
-        cpu = f"{models[0]}, {torch.backends.cpu.get_cpu_capability()}" if models else cpu
-    return f"{cpu}, {torch.get_num_threads()} thread(s)"
 
 
 def main(arguments: list[str] | None = None) -> int:

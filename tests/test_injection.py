@@ -25,6 +25,7 @@ from maskft.injection.questions import Question
 from maskft.injection.report import learned_table, render
 from maskft.masking import generator_for
 from maskft.models import load_base, prompts_for
+from maskft.packing import ATTENTION
 from maskft.runs import RunConfig
 from maskft.scales import PAPER, SMALL, TINY
 from maskft.step import SupervisedLogits, batch_loss, count_batch, make_collator
@@ -101,15 +102,18 @@ def test_evaluation_steps_end_with_the_last_step_however_few():
 # --- teaching
 
 
-def test_the_loss_does_not_depend_on_how_many_passages_the_device_holds():
-    """Five passages in parts of 2, 2 and 1 against one part; the reference is the loss of the whole batch."""
-    texts = [f"Ada Birch was born on May {n}, 1950." for n in range(3, 8)]
+def test_the_loss_does_not_depend_on_how_many_passages_the_device_holds_nor_on_their_padding(monkeypatch):
+    """Five passages in parts of 2, 2 and 1 against one part, and one part without padding; the reference is the loss of the whole batch."""
+    texts = [f"Ada Birch was born on May {n}, 1950." for n in range(3, 7)] + ["Ada Birch was born."]
     losses = []
-    for size in (2, 16):
+    for size, narrowest in ((2, 512), (16, 512), (16, 128)):
+        monkeypatch.setattr("maskft.packing.NARROWEST", {"cpu": narrowest})
         model, prompts = load_base("tiny-ar", method="masked_ar")
         taught = teach.teach(model, prompts, passages(prompts, *texts), config(eval_steps=(0, 3)), per_device_train_batch_size=size, say=quiet)
         losses.append(taught.losses)
-    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=1e-4, atol=1e-5)
+        assert (model.config._attn_implementation == ATTENTION) == (narrowest == 128)
+    for other in losses[1:]:
+        torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(other), rtol=1e-4, atol=1e-5)
     model, prompts = load_base("tiny-ar", method="masked_ar")
     order = torch.randperm(5, generator=generator_for("order", 0, 0)).tolist()
     whole = make_collator(config(), prompts)([{"text_ids": prompts.encode(texts[i]), "step": 0, "sample": n} for n, i in enumerate(order)])

@@ -65,11 +65,11 @@ def test_a_saved_model_knows_nothing_of_it(tmp_path):
 
 def test_only_a_wide_llama_with_the_usual_attention_is_packed(monkeypatch):
     model = make_model()
-    assert not can_pack(model)
-    monkeypatch.setattr("maskft.packing.NARROWEST", model.config.hidden_size)
-    assert can_pack(model)
+    assert not can_pack(model, "cpu") and not can_pack(model, "cuda")
+    monkeypatch.setattr("maskft.packing.NARROWEST", {"cpu": model.config.hidden_size, "cuda": model.config.hidden_size + 1})
+    assert can_pack(model, "cpu") and not can_pack(model, "cuda") and not can_pack(model, "mps")
     model.set_attn_implementation("eager")
-    assert not can_pack(model)
+    assert not can_pack(model, "cpu")
 
 
 def test_each_row_is_computed_as_if_it_were_alone():
@@ -94,3 +94,22 @@ def test_other_padding_is_refused(mask):
     model = SupervisedLogits(make_model(), packed=True).model
     with pytest.raises(ValueError, match="padded on the right"):
         packed_states(model, torch.ones(1, 3, dtype=torch.long), torch.tensor([mask]))
+
+
+def test_on_a_cpu_in_bfloat16_few_numbers_of_rows_are_computed_and_the_rest_is_as_it_was(monkeypatch):
+    """Nineteen tokens and five places of padding: the gradients of a padded batch, as close as bfloat16 is to itself."""
+    monkeypatch.setattr("maskft.packing.CPU_MULTIPLE", 24)
+    found = []
+    for packed in (True, False):
+        wrapped, batch = SupervisedLogits(make_model().float(), packed=packed), make_batch()
+        rows, columns, labels = supervised_positions(batch, "masked_ar")
+        with torch.autocast("cpu", torch.bfloat16):
+            if packed:
+                states, places = packed_states(wrapped.model, batch["input_ids"], batch["attention_mask"])
+                assert len(states) == 24 and places[batch["attention_mask"].bool()].unique().numel() == 19
+            logits = wrapped(batch["input_ids"], batch["attention_mask"], rows, columns)
+            loss = autoregressive_loss(logits, labels, n_targets=len(labels))
+        loss.backward()
+        found.append([loss.detach(), *(parameter.grad for parameter in wrapped.parameters())])
+    for ours, padded in zip(*found, strict=True):
+        torch.testing.assert_close(ours, padded, atol=0.01 * float(padded.abs().max()), rtol=0.02)

@@ -5,6 +5,7 @@ import statistics
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GenerationConfig
 
 from maskft.ar_shift import shift_outputs
@@ -415,6 +416,29 @@ def test_greedy_decoding_takes_nothing_from_the_settings_that_a_model_comes_with
     common = {"max_new_tokens": N_NEW, "stop": (ids["pad"],), "pad": ids["pad"]}
     assert generate_ar(model, PROMPTS, **common) == generate_ar(plain, PROMPTS, **common)
     assert model.generation_config is came_with
+
+
+class CastsOf(TorchDispatchMode):
+    """Counts how often a tensor is converted to another type."""
+
+    def __init__(self, tensor):
+        super().__init__()
+        self.place, self.count = tensor.data_ptr(), 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.count += function is torch.ops.aten._to_copy.default and arguments[0].data_ptr() == self.place
+        return function(*arguments, **options or {})
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_under_autocast_weights_are_rounded_once_and_not_at_every_token(is_causal, random_llama, ids):
+    model, common = random_llama(is_causal=is_causal, seed=3), {"max_new_tokens": N_NEW, "stop": (ids["pad"],), "pad": ids["pad"]}
+    with torch.autocast("cpu", torch.bfloat16), CastsOf(model.model.layers[0].mlp.up_proj.weight) as casts:
+        if is_causal:
+            generate_ar(model, PROMPTS, **common)
+        else:
+            generate_diffusion(model, PROMPTS, block_length=4, steps=N_NEW, mask=ids["mask"], **common)
+    assert casts.count == 1
 
 
 def test_greedy_decoding_refuses_an_empty_prompt(random_llama, ids):

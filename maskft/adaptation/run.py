@@ -18,6 +18,7 @@ from maskft.adaptation.measure import HELD_OUT_RATIOS, answer_held_out, causal_c
 from maskft.adaptation.rows import Adaptation, batch_of, cut_into_chunks, rows_of
 from maskft.adaptation.state import load_state, restore_state, save_state
 from maskft.ar_shift import shift_outputs
+from maskft.devices import device_name
 from maskft.models import load_base
 from maskft.runs.files import canonical, sha256_of, write_atomically
 from maskft.step import (
@@ -172,7 +173,7 @@ def _publish(plan, model, prompts, partial, output, state, sources, answers, dev
     record = {
         "settings": state["settings"], "sources": sources, "causal_cross_entropy_of_the_base": state["causal_cross_entropy"],
         "n_parameters": sum(p.numel() for p in model.parameters()), "mask_id": prompts.ids.mask, "answers": answers, "log": rows,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)",
+        "device": device_name(device),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "transformers")}},
     }  # fmt: skip
     new = partial / "model"

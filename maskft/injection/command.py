@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from ..bases import revision_of
 from ..checkpoints import Interrupted, Sigterm
+from ..devices import device_name
 from ..models import base_folder
 from ..prompts import Prompts
 from ..runs import RunConfig, write_atomically
@@ -290,6 +291,6 @@ def _result(request: Request, material: Material, before: dict, arms: list[dict]
         "duplicates": cut_.duplicates, "notes": material.notes,
         "held_back": len(material.held_back), "general_text": material.general[0], "control_questions": material.control[0],
         "before": before, "arms": arms,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "device": device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "versions": {name: version(name) for name in ("maskft", "torch", "transformers")},
     }  # fmt: skip

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..checkpoints import Interrupted, Sigterm
 from ..evaluation import answer_questions, score_answers
 from ..metrics import pick_best_step
+from ..packing import can_pack
 from ..paper import TABLE4
 from ..prompts import Prompts
 from ..runs import RunConfig
@@ -181,7 +182,7 @@ def teach(
         Interrupted: On SIGTERM, once a checkpoint is written.
     """
     texts = [prompts.encode(passage.text) for passage in passages]
-    collate, wrapped = make_collator(config, prompts), SupervisedLogits(model)
+    collate, wrapped = make_collator(config, prompts), SupervisedLogits(model, packed=can_pack(model, model.device.type))
     optimizer, taught, clock = make_optimizer(wrapped, config), Taught(), time.perf_counter()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     best: dict[str, Tensor] = {}

@@ -129,7 +129,7 @@ def _without_defaults(model) -> Iterator[None]:
         model.generation_config = came_with
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in ``inference_mode`` autocast would round all weights again at every token
 def generate_ar(
     model,
     prompts: Sequence[Sequence[int]],
@@ -162,7 +162,8 @@ def generate_ar(
         batch = order[start : start + (batch_size or len(order))]
         ids, attention_mask = (x.to(model.device) for x in pad_left([prompts[i] for i in batch], pad))
         if is_recorded:
-            tokens = grow_answers(GrowingAnswers(model, ids, attention_mask, max_new_tokens=max_new_tokens, stop=stop, pad=pad))
+            with torch.inference_mode():
+                tokens = grow_answers(GrowingAnswers(model, ids, attention_mask, max_new_tokens=max_new_tokens, stop=stop, pad=pad))
         else:
             with _without_defaults(model):
                 tokens = model.generate(

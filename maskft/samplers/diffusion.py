@@ -196,7 +196,7 @@ def check_request(
         raise ValueError(f"a prompt holds the mask id {mask}; the sampler would fill it")
 
 
-@torch.inference_mode()
+@torch.no_grad()  # as in ``generate_ar``
 def generate_diffusion(
     model,
     prompts: Sequence[Sequence[int]],

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from maskft.devices import processor
 from maskft.runs import write_atomically
 
 RECORDS = Path(__file__).parent / "records"
@@ -50,13 +51,6 @@ def in_turns(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
 def median_ratio(slow: list[float], fast: list[float]) -> float:
     """The median over rounds of how often ``fast`` fits into ``slow``."""
     return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
-
-
-def processor() -> str:
-    """The name of this machine's processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
 
 
 def hardware() -> str:

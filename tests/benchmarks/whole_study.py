@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import RECORDS, processor, write_record
+from common import RECORDS, write_record
 
+from maskft.devices import processor
 from maskft.launcher import available_cores
 
 ROOT = Path(__file__).parents[2]
