@@ -8,6 +8,7 @@ the notes that `RunStore` describes. A cluster's machines are `slurm`'s.
 """
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -24,7 +25,7 @@ from maskft.launcher import Launcher, available_cores, side_by_side
 from maskft.progress import _Progress
 from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
 
-__all__ = ["LaunchError", "Launcher", "available_cores", "ensure", "tail"]
+__all__ = ["LaunchError", "Launcher", "OutOfTime", "available_cores", "ensure", "tail"]
 
 TRAINING_MODULE = "maskft.training"
 POLL_S = 0.2  # how often workers are looked at
@@ -43,6 +44,12 @@ class LaunchError(RuntimeError):
         self.failed = tuple(failed)
 
 
+class OutOfTime(RuntimeError):
+    """The minutes that were given are over and runs are still missing; they go on from where they are at the next call."""
+
+    exit_code = 75  # of the command, as sysexits.h has it: not done, and not failed
+
+
 def ensure(
     configs: Iterable[RunConfig],
     store: RunStore,
@@ -52,6 +59,7 @@ def ensure(
     progress: bool = True,
     cost: Callable[[RunConfig], float] = lambda config: config.total_steps,
     module: str = TRAINING_MODULE,
+    minutes: float | None = None,
 ) -> None:
     """Return when every run is finished, training those that are not; runs that another process trains are awaited.
 
@@ -63,9 +71,11 @@ def ensure(
         progress: show a bar with the time left, or a line now and then where the output is no terminal.
         cost: expected cost of a run, in any unit; orders the runs and scales the progress.
         module: the training module.
+        minutes: after these, end the workers, which save where they are; None for no limit.
 
     Raises:
         LaunchError: runs failed. The others are finished.
+        OutOfTime: the minutes are over and runs are missing.
         ValueError: `workers` is below 1 or more than there are GPUs for, or there are no GPUs for a run.
         KeyboardInterrupt: the caller, or SIGTERM, interrupted. Workers were ended; they resume at the next call.
     """
@@ -78,6 +88,7 @@ def ensure(
         if not store.is_running(config):
             store.failure_path(config).unlink(missing_ok=True)
     failed: dict[RunConfig, str] = {}
+    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     with _interrupted_by_sigterm():
         bar = _Progress(missing, store, cost, shown=progress)
         try:
@@ -98,6 +109,11 @@ def ensure(
                     if not crew.alive and all(config in failed for config in store.missing(needed)):
                         break
                 bar.update()
+                if time.monotonic() > deadline:
+                    raise OutOfTime(
+                        f"{minutes:g} minutes are over: {len(store.missing(needed))} of {len(needed)} runs are still missing; "
+                        "the same command goes on from where they are"
+                    )
                 time.sleep(POLL_S)
         finally:
             crew.end()

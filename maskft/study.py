@@ -37,6 +37,7 @@ def ensure(
     executor: str = "local",
     slurm: Sequence[str] = (),
     wait: bool = True,
+    minutes: float | None = None,
 ) -> None:
     """Train what the working store lacks of ``configs``, by ``accelerate launch``.
 
@@ -49,17 +50,23 @@ def ensure(
         executor: ``local`` for worker processes here, ``slurm`` for a job each.
         slurm: Settings of the jobs, as KEY=VALUE (``maskft.slurm_settings``).
         wait: Return when the jobs are over; else when they are submitted.
+        minutes: Stop after these; runs go on from where they are at the next call.
 
     Raises:
         ValueError: If an option is not allowed, or not one of the executor's.
         PreflightError: If something that the runs need is not there; nothing was started.
         LaunchError: If runs failed; the others are finished.
+        OutOfTime: If the minutes are over and runs are missing.
     """
+    if minutes is not None and not minutes > 0:
+        raise ValueError(f"--minutes {minutes} must be above 0")
+    if minutes is not None and executor != "local":
+        raise ValueError(f"--minutes {minutes:g} is for --executor local; jobs take theirs as --slurm timeout_min=N")
     store = RunStore(scale.store)
     missing = store.missing(configs)
     check(scale, missing, workers=workers, executor=executor, slurm=slurm)
     if executor == "local":
-        launch_missing(missing, store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost)
+        launch_missing(missing, store, scale_launcher=scale.launcher, workers=workers, cost=expected_cost, minutes=minutes)
         return
     from .slurm import submit, wait_for
     from .slurm_settings import read_settings

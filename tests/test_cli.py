@@ -4,7 +4,7 @@ import pytest
 
 from maskft.cli import build_parser, main
 from maskft.cli.study import _exhibits
-from maskft.launch import LaunchError
+from maskft.launch import LaunchError, OutOfTime
 from maskft.runs import RunStore
 from maskft.scales import TINY
 
@@ -77,6 +77,24 @@ def test_exhibits_without_a_failed_run_are_made_and_the_others_named(monkeypatch
     assert sorted(made) == ["figure3", "table1"]
     error = capsys.readouterr().err
     assert "1 run(s) failed: NaN" in error and "not made, for want of failed runs: table2" in error
+
+
+def test_where_minutes_are_over_the_exit_code_tells_it_from_failure_and_jobs_have_their_own(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(type(TINY), "store", property(lambda self: tmp_path))
+    given = []
+
+    def launch(missing, store, **options):
+        given.append(options["minutes"])
+        raise OutOfTime("9.5 minutes are over")
+
+    monkeypatch.setattr("maskft.study.launch_missing", launch)
+    for command in ("train", "reproduce"):
+        assert main([command, "table1", "--minutes", "9.5"]) == 75
+        assert capsys.readouterr().err == "maskft: 9.5 minutes are over\n"
+    assert main(["train", "table1", "--minutes", "0"]) == 1 and "must be above 0" in capsys.readouterr().err
+    assert main(["train", "table1", "--minutes", "9", "--executor", "slurm"]) == 1
+    assert "--slurm timeout_min=N" in capsys.readouterr().err
+    assert given == [9.5, 9.5]
 
 
 @pytest.mark.parametrize(("arguments", "scale_alone", "on_request"), [

@@ -16,7 +16,7 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
 from maskft import launch, launcher
-from maskft.launch import Launcher, LaunchError, ensure
+from maskft.launch import Launcher, LaunchError, OutOfTime, ensure
 from maskft.launcher import CONFIGS, Machine, side_by_side
 from maskft.runs import RunConfig, RunStore
 from maskft.status import show_log, status
@@ -237,6 +237,24 @@ def test_an_interrupt_lets_the_workers_save_ends_them_and_leaves_a_clean_store(s
     assert process.returncode != 0 and not is_alive(pid) and (store.root / "saved").exists()
     assert not store.is_running(config) and not store.folder(config).exists()
     assert status([config], store)["status"].tolist() == ["missing"]
+
+
+def test_after_its_minutes_a_call_ends_its_workers_who_save_and_the_next_call_goes_on(store, monkeypatch):
+    configs = [make_config(0), make_config(1)]
+    (store.root / "hang").write_text("1")
+
+    def is_time() -> bool:
+        return store.is_finished(configs[0]) and store.is_running(configs[1])
+
+    clock = SimpleNamespace(monotonic=lambda: 600.1 if is_time() else 0.0, sleep=time.sleep)
+    with monkeypatch.context() as patch, pytest.raises(OutOfTime, match="^10 minutes are over: 1 of 2 runs are still missing; the same command goes on"):
+        patch.setattr(launch, "time", clock)
+        fake_ensure(configs, store, workers=2, progress=False, minutes=10.0)
+    assert (store.root / "saved").exists() and not store.is_running(configs[1])
+    assert status(configs, store)["status"].tolist() == ["done", "missing"]
+    (store.root / "hang").unlink()
+    fake_ensure(configs, store, progress=False, minutes=10.0)
+    assert store.missing(configs) == [] and Counter(seed for seed, *_ in work_done(store)) == {"0": 1, "1": 2}
 
 
 def test_a_session_that_does_not_listen_is_ended_by_force_and_one_that_has_ended_costs_nothing():

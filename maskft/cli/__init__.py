@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, or 1 with one line that says what is wrong."""
+    """Run one command; the exit code is 0, 1 with one line that says what is wrong, or 75 where ``--minutes`` were over."""
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options)
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # ModuleNotFoundError: of an extra that is not installed.
     except (ValueError, LookupError, OSError, RuntimeError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"maskft: {error}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         print("maskft: stopped; what is finished is kept, jobs of a cluster go on, and so does the same command", file=sys.stderr)
         return 130

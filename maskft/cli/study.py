@@ -12,12 +12,14 @@ def add_commands(commands: Any) -> None:
     reproduce = commands.add_parser("reproduce", help="train what is missing and build tables and figures")
     _add_study_options(reproduce)
     _add_launch_options(reproduce)
+    _add_minutes(reproduce)
     reproduce.add_argument("--from-records", action="store_true", help="redraw from the committed records, train nothing")
     reproduce.set_defaults(run=_reproduce)
 
     train = commands.add_parser("train", help="train the runs of an exhibit, build nothing")
     _add_study_options(train)
     _add_launch_options(train)
+    _add_minutes(train)
     train.set_defaults(run=_train)
 
     status = commands.add_parser("status", help="which runs of an exhibit are done, running, queued or failed")
@@ -58,6 +60,13 @@ def _add_launch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slurm", action="append", default=[], metavar="KEY=VALUE",
         help="setting of the jobs, for example partition=gpu or timeout_min=600; more in the file that MASKFT_SLURM names",
+    )  # fmt: skip
+
+
+def _add_minutes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--minutes", type=float, default=None, metavar="N",
+        help="stop training after these, exit code 75 where runs are still missing; the same command goes on (default: no limit)",
     )  # fmt: skip
 
 
@@ -117,7 +126,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         # Trained here, where a terminal shows the bar; the notebooks then find everything there.
         scale, runs = _runs(options)
         try:
-            ensure(scale, runs, **_launch_options(options))
+            ensure(scale, runs, **_launch_options(options), minutes=options.minutes)
         except LaunchError as error:
             print(f"maskft: {error}", file=sys.stderr)
             ready = {exhibit: is_ready(exhibit, scale, _seeds(options), options.world_seed) for exhibit in exhibits}
@@ -149,7 +158,7 @@ def _train(options: argparse.Namespace) -> int:
     from maskft.study import ensure
 
     scale, runs = _runs(options)
-    ensure(scale, runs, **_launch_options(options), wait=False)
+    ensure(scale, runs, **_launch_options(options), wait=False, minutes=options.minutes)
     return 0
 
 
