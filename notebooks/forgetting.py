@@ -75,13 +75,19 @@ print(table.to_string(index=False, float_format="%.2f"))
 # answer and not those of one block: 0.21 forward after 450 steps, and answers that are biographies from the first word on, but of
 # somebody else, for the name in the question is not taken over any more. The bases of these trials were not kept, nor the runs; the
 # table is what they printed. Those in bursts were stopped at 300 steps.
+#
+# Taking over that name is a habit that can be taught: the shipped base has it for about a quarter of the unknown names (recall of their
+# words), one that for 1,000 more steps was asked about strangers and nothing else for 0.98. Documents wear it down, to 0.79 after 150 steps
+# and 0.50 after 450, but its answers are then better than the shipped base's, 0.17 forward. Taught beside everything else it is not
+# learned: in 4,000 steps of the whole mix it stays at 0.29, and 3,000 steps of that mix take it from the base that had it. So a base of this
+# size has room for the habit or for the rest. A lower rate changes nothing: at the loss where documents are known, the answers are gone.
 
 # %% tags=["nbval-check-output"]
 trials = pd.read_csv(study.scale.tables / "biography_trials.csv")
 trained = trials[trials.step > 0]
 arms = ["method", "paraphrases", "base", "learning_rate", "train_batch_size"]
 best = trained.loc[(trained.forward + trained.backward).groupby([trained[arm] for arm in arms]).idxmax()]
-print(best[[*arms, "step", "forward", "backward"]].to_string(index=False))
+print(best[[*arms, "step", "forward", "backward", "names_taken_over"]].to_string(index=False))
 
 # %% [markdown]
 # ## Files
