@@ -74,21 +74,30 @@ print(table.rename(columns=CATEGORY_LABELS).to_string(index=False, float_format=
 # %% [markdown]
 # ## To the end, on a GPU
 # `maskft train figure5 table3 --scale small` on a machine with a GPU trains longer, in batches of 21, asks all questions, and
-# answers may have 64 tokens. First the learning rates: all methods get the same grid, on the same documents. The row of each
-# run is its best checkpoint (by total accuracy).
+# answers may have 64 tokens. Where none of that was done here, what follows are the committed records. First the learning rates:
+# all methods get the same grid, on the same documents. The row of each run is its best checkpoint (by total accuracy).
 
 # %% tags=["nbval-check-output"]
+def runs_on_a_gpu(study):
+    """The sweep's runs, and those of Tables 2 and 3, as far as they are finished."""
+    main = [run for runs in (table3_runs, table2_runs) for run in runs(study.scale, range(N_PAPER_SEEDS))]
+    return study.finished(sweep_runs(study.scale, [0])), study.finished(main)
+
+
 def best_checkpoints(runs):
-    """Accuracy by category of each run that is finished, at its best checkpoint and before training."""
-    runs = study.finished(runs)
-    metrics = read_metrics([study.store], runs)
-    best = {run.run_id: best_step(run, study.store.metrics(run)) for run in runs}
+    """Accuracy by category of each run, at its best checkpoint and before training."""
+    metrics = read_metrics([on_gpu.store], runs)
+    best = {run.run_id: best_step(run, on_gpu.store.metrics(run)) for run in runs}
     metrics = metrics[(metrics.metric == "accuracy") & ((metrics.step == 0) | (metrics.step == metrics.run_id.map(best)))]
     index = ["dataset", "method", "paraphrases", "learning_rate", "seed", "step"]
-    return runs, metrics.pivot_table(index=index, columns="category", values="value").reset_index()
+    cells = metrics.pivot_table(index=index, columns="category", values="value").reset_index()
+    return cells.reindex(columns=[*index, *[cell for cell in CELLS if cell not in cells], *cells.columns.drop(index)])
 
 
-grid, tried = best_checkpoints(sweep_runs(study.scale, [0]))
+is_trained_here = any(runs_on_a_gpu(study))
+on_gpu = study if is_trained_here else open_study("small_scale", scale, seeds, world_seed, True, allow_missing=True)
+grid, main = runs_on_a_gpu(on_gpu)
+tried = best_checkpoints(grid)
 sweep = tried[tried.step > 0][["method", "learning_rate", "step", *CELLS]].reset_index(drop=True)
 sweep["total"] = sweep[CELLS].mean(axis=1)
 sweep["learning_rate"] = sweep.learning_rate.map("{:g}".format)
@@ -99,16 +108,15 @@ print(sweep.rename(columns=CATEGORY_LABELS).to_string(index=False, float_format=
 # closes. The curves, at the least rate of each method that is within 0.01 of its best:
 
 # %%
-main = study.finished([run for runs in (table3_runs, table2_runs) for run in runs(study.scale, range(N_PAPER_SEEDS))])
 sixty = [run for run in main if run.dataset == "name_description" and run.paraphrases == "none"]
-long_figure = cell_curves(read_metrics([study.store], sixty))
+long_figure = cell_curves(read_metrics([on_gpu.store], sixty)) if sixty else None
 
 # %% [markdown]
 # With paraphrases, and on the other data sets: Biography (100 texts) and the 21 Wiki articles whose paraphrases are at hand. Step 0
 # is before training. As tables of the paper's form: `maskft reproduce table1 table2 table3 --scale small`.
 
 # %% tags=["nbval-check-output"]
-_, cells = best_checkpoints(main)
+cells = best_checkpoints(main)
 rows = cells.melt(["dataset", "method", "paraphrases", "learning_rate", "seed", "step"], var_name="category", value_name="accuracy").dropna()
 study_table = rows.pivot_table(index=["dataset", "category", "paraphrases", "method", "seed", "step"], values="accuracy").reset_index()
 for dataset, group in cells.groupby("dataset"):
@@ -122,7 +130,8 @@ for dataset, group in cells.groupby("dataset"):
 # tokens by the share that is masked. The last rows are the phase on questions, which costs text and teaches to answer.
 
 # %% tags=["nbval-check-output"]
-adaptation = json.loads((study.scale.tables / "adaptation.json").read_text())
+record = study.scale.tables / "adaptation.json"
+adaptation = json.loads(record.read_text()) if record.is_file() else {"log": [], "causal_cross_entropy_of_the_base": float("nan"), "device": "not made"}
 log = pd.DataFrame([{"step": row["step"], "phase": row["phase"], **{f"{float(ratio):.0%} masked": f"{v['cross_entropy']:.2f} ({v['accuracy']:.2f})" for ratio, v in row["held_out"].items()}} for row in adaptation["log"]])
 print(log.iloc[::4].to_string(index=False))
 print(f"next token, the base: {adaptation['causal_cross_entropy_of_the_base']:.2f}; {adaptation['device']}")
@@ -144,13 +153,15 @@ else:
 # ## Files
 
 # %% tags=["nbval-ignore-output"]
-def made_from(runs):
+def made_from(study, runs):
     return provenance("small_scale", replace(study, configs=runs))
 
 
-save_figure(figure, study.scale.figures, "small_scale", made_from(study.configs))
-write_table(table, study.scale.tables, "small_scale", made_from(study.configs))
-save_figure(long_figure, study.scale.figures, "small_scale_gpu", made_from(sixty))
-write_table(sweep, study.scale.tables, "small_sweep", made_from(grid))
-write_table(study_table, study.scale.tables, "small_study", made_from(main))
-replace(study, configs=list(dict.fromkeys([*study.configs, *grid, *main]))).pack()
+save_figure(figure, study.scale.figures, "small_scale", made_from(study, study.configs))
+write_table(table, study.scale.tables, "small_scale", made_from(study, study.configs))
+if sixty:
+    save_figure(long_figure, study.scale.figures, "small_scale_gpu", made_from(on_gpu, sixty))
+if grid and main:
+    write_table(sweep, study.scale.tables, "small_sweep", made_from(on_gpu, grid))
+    write_table(study_table, study.scale.tables, "small_study", made_from(on_gpu, main))
+replace(study, configs=list(dict.fromkeys([*study.configs, *(grid + main if is_trained_here else [])]))).pack()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copy
 
 import jupytext
 import nbformat
@@ -16,7 +17,9 @@ from maskft.notebooks import (
     run_notebook,
     run_notebooks,
 )
-from maskft.scales import SMALL, TINY
+from maskft.runs import RecordStore
+from maskft.scales import SMALL, TINY, TWO_CORES
+from maskft.study import as_recorded, open_study
 
 SOURCES = sorted(NOTEBOOKS.glob("*.py"))
 
@@ -111,3 +114,28 @@ def test_another_scale_does_not_replace_the_pictures_of_the_notebook_s_own(tmp_p
     assert place_of("figure5", SMALL) == NOTEBOOKS / "small"
     elsewhere = replace(TINY, name="mine", output=tmp_path)
     assert place_of("figure5", elsewhere) == tmp_path / "notebooks" / elsewhere.folder
+
+
+@pytest.mark.parametrize("has_records", [True, False])
+def test_the_small_scale_s_notebook_is_made_where_two_cores_trained_their_runs_and_nobody_has_a_gpu(has_records, tmp_path, monkeypatch):
+    """What a GPU trained is drawn from the committed records then, and left out for a base that has none."""
+    records = tmp_path / "paper_tables" / "small" / "records"
+    records.mkdir(parents=True)
+    two_cores = [run for run in RecordStore(SMALL.records).configs() if run.train_batch_size == TWO_CORES["train_batch_size"]]
+    for run in two_cores:
+        copy(SMALL.records / f"{run.run_id}.jsonl", records)
+    here = replace(as_recorded(SMALL), output=tmp_path)  # with the fingerprints of data that may not be here
+
+    def as_if_trained(exhibit, scale, seeds, world_seed, from_records, *, allow_missing=False):
+        monkeypatch.setattr("maskft.study.get_scale", lambda name: SMALL if has_records and from_records else here)
+        return open_study(exhibit, scale, seeds, world_seed, True, allow_missing=allow_missing)
+
+    monkeypatch.setattr("maskft.notebooks.open_study", as_if_trained)
+    code = [cell.source for cell in jupytext.read(NOTEBOOKS / "small_scale.py").cells if cell.cell_type == "code"]
+    exec("\n".join([code[0], "from_records = False", *code[1:]]), {"In": [code[0]]})
+    made = {path.stem for path in (tmp_path / "figures" / "small").glob("*.png")}
+    tables = {path.stem for path in (tmp_path / "paper_tables" / "small").glob("*.csv")}
+    assert made == ({"small_scale", "small_scale_gpu"} if has_records else {"small_scale"})
+    assert tables == ({"small_scale", "small_sweep", "small_study"} if has_records else {"small_scale"})
+    if has_records:
+        assert (tmp_path / "paper_tables" / "small" / "small_sweep.csv").read_bytes() == (SMALL.tables / "small_sweep.csv").read_bytes()
