@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from maskft.ar_shift import has_ar_shift
-from maskft.samplers.autoregressive import check_prompts, cut_at_stop, pad_left
+from maskft.samplers.autoregressive import check_prompts, cut_at_stop, pad_left, without_gradients
 from maskft.samplers.last_layer import LastLayerAtWindow
 
 
@@ -196,7 +196,7 @@ def check_request(
         raise ValueError(f"a prompt holds the mask id {mask}; the sampler would fill it")
 
 
-@torch.no_grad()  # as in ``generate_ar``
+@without_gradients
 def generate_diffusion(
     model,
     prompts: Sequence[Sequence[int]],
