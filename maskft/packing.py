@@ -24,6 +24,9 @@ ATTENTION = "maskft_packed"
 NARROWEST = {"cuda": 2048, "cpu": 512}
 # A CPU's bfloat16 products are built anew for each number of rows, so they come in few numbers: some padding is computed.
 CPU_MULTIPLE = 64
+# Of short rows a CPU computes plain products several times as fast as its flash kernel's backward pass; of long ones their
+# squares would fill the memory.
+PLAIN_WIDTH = 256
 
 
 class Rows(NamedTuple):
@@ -51,8 +54,8 @@ def _attention(module, query, key, value, attention_mask, *, packed_rows: Rows |
         return places.unflatten(0, (batch, width)).transpose(1, 2)
 
     query, key, value = spread(query), spread(key), spread(value)
-    # Of rows of a hundred tokens a CPU computes plain products several times as fast as its flash kernel's backward pass.
-    with sdpa_kernel(SDPBackend.MATH) if query.device.type == "cpu" else nullcontext():
+    is_short = query.device.type == "cpu" and width <= PLAIN_WIDTH
+    with sdpa_kernel(SDPBackend.MATH) if is_short else nullcontext():
         output = scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=options.get("scaling"), enable_gqa=query.shape[1] != key.shape[1],
             dropout_p=options.get("dropout", 0.0),
@@ -80,6 +83,8 @@ def packed_states(
     model, input_ids: Int[Tensor, "batch width"], attention_mask: Int[Tensor, "batch width"]
 ) -> tuple[Float[Tensor, "tokens d"], Int[Tensor, "batch width"]]:
     """Last hidden states of the real tokens of a causal Llama, and where in them each place of the batch is.
+
+    On a CPU under autocast some padding is computed too (``CPU_MULTIPLE``).
 
     Args:
         model: A causal Llama whose attention is ``ATTENTION`` (``model.set_attn_implementation``); with any other call it

@@ -134,7 +134,7 @@ def without_gradients(sampler: Callable) -> Callable:
     """A sampler, its model first, under ``inference_mode``; on a CPU under ``no_grad``.
 
     Autocast rounds a weight once and keeps it, but not under ``inference_mode``: there it rounds all of them again at every
-    token, which on a CPU takes a third of the time. On a GPU it takes little, and what is kept would lack to the answers' batch.
+    token, which on a CPU takes a third of the time. On a GPU it takes little, and what is kept would take memory from the answers.
     """
 
     @wraps(sampler)
