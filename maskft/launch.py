@@ -109,9 +109,9 @@ def ensure(
                     if not crew.alive and all(config in failed for config in store.missing(needed)):
                         break
                 bar.update()
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline and (left := store.missing(needed)):
                     raise OutOfTime(
-                        f"{minutes:g} minutes are over: {len(store.missing(needed))} of {len(needed)} runs are still missing; "
+                        f"{minutes:g} minutes are over: {len(left)} of {len(needed)} runs are still missing; "
                         "the same command goes on from where they are"
                     )
                 time.sleep(POLL_S)

@@ -33,7 +33,9 @@ def loss_and_gradients(packed):
     return loss.detach(), [parameter.grad for parameter in wrapped.parameters()]
 
 
-def test_packed_rows_have_the_loss_and_the_gradients_of_padded_ones():
+@pytest.mark.parametrize("plain_width", [0, 256])  # the device's kernel, and plain products
+def test_packed_rows_have_the_loss_and_the_gradients_of_padded_ones(plain_width, monkeypatch):
+    monkeypatch.setattr("maskft.packing.PLAIN_WIDTH", plain_width)
     (loss, gradients), (expected, wanted) = loss_and_gradients(True), loss_and_gradients(False)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradients, wanted)

@@ -10,6 +10,7 @@ import torch
 from maskft import training
 from maskft.data.synthetic.tokenizer import build_tokenizer
 from maskft.models import load_base, prompts_for
+from maskft.packing import NARROWEST, packed_states
 from maskft.runs import RunStore
 from maskft.training import COMMIT, main
 
@@ -57,6 +58,24 @@ def test_a_stride_asks_the_first_of_every_so_many_questions(tmp_path, make_confi
     _, store = run(tmp_path, config)
     asked = [row["question_id"] for row in store.generations(config) if row["step"] == 0]
     assert asked == list(range(0, 480, 60)) and {row["n_questions"] for row in store.metrics(config)} == {2}
+
+
+@pytest.mark.parametrize("method", ["ar", "dllm", "masked_ar"])
+def test_a_causal_model_from_the_width_where_it_pays_trains_without_padding_and_learns_the_same(tmp_path, make_config, monkeypatch, method):
+    """The narrow one, whose records are committed, and a dLLM are computed as ever."""
+    config, calls = make_config(method, question_stride=60), []
+    monkeypatch.setattr("maskft.step.packed_states", lambda *given: calls.append(0) or packed_states(*given))
+    _, padded = run(tmp_path, config, store="padded")
+    assert not calls
+    monkeypatch.setitem(NARROWEST, "cpu", 1)
+    _, packed = run(tmp_path, config, store="packed")
+    assert len(calls) == (0 if method == "dllm" else config.total_steps)
+    for ours, theirs in zip(*(read_losses(store, config) for store in (packed, padded)), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def read_losses(store, config):
+    return [json.loads(line)["loss"] for line in (store.folder(config) / "losses.jsonl").read_text().splitlines()]
 
 
 def test_another_seed_sees_other_masks(tmp_path, make_config):
