@@ -130,11 +130,14 @@ for dataset, group in cells.groupby("dataset"):
 # tokens by the share that is masked. The last rows are the phase on questions, which costs text and teaches to answer.
 
 # %% tags=["nbval-check-output"]
-record = study.scale.tables / "adaptation.json"
-adaptation = json.loads(record.read_text()) if record.is_file() else {"log": [], "causal_cross_entropy_of_the_base": float("nan"), "device": "not made"}
-log = pd.DataFrame([{"step": row["step"], "phase": row["phase"], **{f"{float(ratio):.0%} masked": f"{v['cross_entropy']:.2f} ({v['accuracy']:.2f})" for ratio, v in row["held_out"].items()}} for row in adaptation["log"]])
-print(log.iloc[::4].to_string(index=False))
-print(f"next token, the base: {adaptation['causal_cross_entropy_of_the_base']:.2f}; {adaptation['device']}")
+made = study.scale.tables / "adaptation.json"
+if made.is_file():
+    adaptation = json.loads(made.read_text())
+    log = pd.DataFrame([{"step": row["step"], "phase": row["phase"], **{f"{float(ratio):.0%} masked": f"{v['cross_entropy']:.2f} ({v['accuracy']:.2f})" for ratio, v in row["held_out"].items()}} for row in adaptation["log"]])
+    print(log.iloc[::4].to_string(index=False))
+    print(f"next token, the base: {adaptation['causal_cross_entropy_of_the_base']:.2f}; {adaptation['device']}")
+else:
+    print("no record of an adaptation of this base")
 
 # %% [markdown]
 # ## Answers to read
