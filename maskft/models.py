@@ -142,6 +142,23 @@ def assert_attention(model: PreTrainedModel, *, bidirectional: bool) -> None:
         )
 
 
+def untie(model: PreTrainedModel) -> None:
+    """Give a model whose output projection is its embedding a copy of it as a projection of its own; changes ``model`` in place.
+
+    What it computes stays the same. What it learns does not: an output projection is told at every token that none of the other
+    words stands there, so with tied weights a document moves the embeddings of all words that it does not have, those of questions
+    and of the marks of a conversation among them; untied, they stay where they are.
+
+    Raises:
+        ValueError: If the output projection is a weight of its own already.
+    """
+    embedding, projection = model.get_input_embeddings(), model.get_output_embeddings()
+    if projection.weight is not embedding.weight:
+        raise ValueError("embeddings='untied' for a base whose output projection is untied already; use embeddings='as_base'")
+    projection.weight = torch.nn.Parameter(embedding.weight.detach().clone())
+    model.config.tie_word_embeddings = False
+
+
 def load_base(base: str, *, method: str, revision: str | None = None) -> tuple[PreTrainedModel, Prompts]:
     """A base model in float32 with the attention of ``method``, and its prompts.
 

@@ -65,6 +65,8 @@ def check_study(
         problems += found if isinstance(found, list) else []
         if isinstance(found, Shape):
             shapes[base] = found
+            if not found.tied and any(config.embeddings == "untied" for config in configs if config.base == base):
+                problems.append(f"{base} has an output projection of its own already, which embeddings='untied' would give it; use 'as_base'")
     for dataset, source, world, fingerprint, stride in {
         (c.dataset, c.source, c.world_seed, c.data_fingerprint, c.question_stride): None for c in configs
     }:

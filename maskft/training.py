@@ -35,7 +35,7 @@ from .devices import device_name
 from .evaluation import answer_questions, score_answers, summarise
 from .execution import DEFAULTS, Execution, add_options
 from .metrics import pick_best_step, total_accuracy
-from .models import base_folder, load_base
+from .models import base_folder, load_base, untie
 from .packing import can_pack
 from .probing import probe_rows
 from .provenance import current_commit
@@ -110,6 +110,8 @@ def train(
     started, clock = datetime.now(UTC), time.perf_counter()
     corpus = check_inputs(config)
     model, prompts = load_base(config.base, method=config.method, revision=config.base_revision)
+    if config.embeddings == "untied":
+        untie(model)
     if config.precision == "bf16":
         round_weights(model, torch.bfloat16)
     if execution.activation_checkpointing:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskft.bases import SHIPPED, revision_of
-from maskft.models import assert_attention, load_base, load_tokenizer
+from maskft.models import assert_attention, load_base, load_tokenizer, untie
 
 
 @pytest.mark.parametrize("base", SHIPPED)
@@ -37,6 +37,22 @@ def test_a_revision_changes_with_the_weights(tmp_path):
         model.model.norm.weight[0] += 1
     model.save_pretrained(tmp_path / "b")
     assert revision_of(str(tmp_path / "a")) != revision_of(str(tmp_path / "b"))
+
+
+def test_untied_a_base_computes_the_same_with_two_weights_that_are_kept_apart_when_it_is_saved(tmp_path):
+    model, prompts = load_base("tiny-ar", method="ar")
+    ids = torch.tensor([prompts.question("Who is Ada Birch?")])
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        untie(model)
+        assert torch.equal(model(input_ids=ids).logits, before)
+        model.lm_head.weight[0] += 1
+    model.save_pretrained(tmp_path)
+    prompts.tokenizer.save_pretrained(tmp_path)
+    again, _ = load_base(str(tmp_path), method="ar")
+    assert torch.equal(again.lm_head.weight[0], again.model.embed_tokens.weight[0] + 1)
+    with pytest.raises(ValueError, match="untied already; use embeddings='as_base'"):
+        untie(again)
 
 
 def test_a_lladas_tokenizer_loads_without_an_alarm(small_hub_folders):

@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from maskft import preflight, study
+from maskft.bases import ASSETS
 from maskft.data import load_corpus
 from maskft.exhibits import make_run
 from maskft.launcher import Launcher
@@ -52,6 +53,16 @@ def told(configs, tmp_path):
 def test_a_tiny_study_passes(config, tmp_path):
     check_study([config, make_run(TINY, "dllm", "biography", "none")], tmp_path / "not" / "there" / "yet")
     assert not list(tmp_path.iterdir())
+
+
+def test_untying_what_is_untied_is_refused_before_any_run_starts(config, tmp_path):
+    untied = replace(config, embeddings="untied")
+    check_study([untied], tmp_path)
+    folder = shutil.copytree(ASSETS / "tiny-ar", tmp_path / "model")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, "tie_word_embeddings": False}))
+    said = told([replace(untied, base=str(folder)), config], tmp_path)
+    assert f"{folder} has an output projection of its own already" in said and "'as_base'" in said
 
 
 def error_of(kind):

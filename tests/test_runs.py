@@ -163,7 +163,7 @@ def test_equal_values_of_other_types_have_one_identity_and_every_field_changes_i
         "learning_rate": 1.0, "betas": (0.9, 0.99), "weight_decay": 0.0, "max_grad_norm": 2.0, "warmup_ratio": 0.0,
         "train_batch_size": 1, "precision": "bf16", "eval_steps": (0, 1), "seed": 1, "max_new_tokens": 64,
         "block_length": 8, "sampler_steps": 64, "eval_batch_size": 1,
-        "question_stride": 2, "probe": "forgetting",
+        "question_stride": 2, "probe": "forgetting", "embeddings": "untied",
     }  # fmt: skip
     assert set(other) == set(make_config().to_dict())
     ids = {make_config(**{name: value}).run_id for name, value in other.items()}

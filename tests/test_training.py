@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from maskft import training
+from maskft.bases import revision_of
 from maskft.data.synthetic.tokenizer import build_tokenizer
 from maskft.models import load_base, prompts_for
 from maskft.packing import NARROWEST, packed_states
@@ -76,6 +77,26 @@ def test_a_causal_model_from_the_width_where_it_pays_trains_without_padding_and_
 
 def read_losses(store, config):
     return [json.loads(line)["loss"] for line in (store.folder(config) / "losses.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("method", ["ar", "dllm", "masked_ar"])
+def test_documents_move_a_word_that_they_do_not_have_with_tied_embeddings_and_leave_it_with_untied_ones(tmp_path, make_config, method):
+    """The mark before a question's answer: untied, nothing but weight decay reaches it, 1 - rate x decay a step.
+
+    In masked AR's prompt it stands, so there a word that only another data set has: a month.
+    """
+    base = "tiny-dllm" if method == "dllm" else "tiny-ar"
+    config = make_config(method, base=base, base_revision=revision_of(base), question_stride=60)
+    _, store = run(tmp_path, config, untied := replace(config, embeddings="untied"))
+    before, prompts = load_base(base, method=method)
+    word = prompts.encode("January")[0] if method == "masked_ar" else prompts.tokenizer.convert_tokens_to_ids("<|start_header_id|>")
+    rows = [load_base(str(store.folder(c) / "best"), method=method)[0].model.embed_tokens.weight[word] for c in (config, untied)]
+    start = before.model.embed_tokens.weight[word]
+    left = start
+    for factor in (training.learning_rate_factor(step, config) for step in range(2)):
+        left = left * (1 - factor * config.learning_rate * config.weight_decay)
+    torch.testing.assert_close(rows[1], left)
+    assert (rows[0] - left).abs().median() > 0.5 * config.learning_rate  # AdamW's steps are as long for a small gradient
 
 
 def test_another_seed_sees_other_masks(tmp_path, make_config):

@@ -101,6 +101,8 @@ def memory_of(run: RunConfig, setup: Setup) -> Memory:
     Raises ValueError as ``Setup.rows``.
     """
     lengths, rows, shape = lengths_of(run), setup.rows(run.train_batch_size), shape_of(run.base, run.base_revision)
+    if run.embeddings == "untied":
+        shape = replace(shape, tied=False)
     training = training_memory(
         shape,
         gpus=setup.gpus,

@@ -11,7 +11,7 @@ from maskft.runs.files import canonical, sha256_of
 
 # A field added after results were committed goes here with the value that means "as before". A configuration that has
 # this value is hashed without the field, so that the identities of committed runs stay what they are.
-HASH_NEUTRAL_DEFAULTS: Mapping[str, Any] = {"question_stride": 1, "probe": "none"}
+HASH_NEUTRAL_DEFAULTS: Mapping[str, Any] = {"question_stride": 1, "probe": "none", "embeddings": "as_base"}
 # Categories that a run with ``probe="forgetting"`` has beside its data set's.
 IN_DOCUMENT, OWN_WORLD = "in_document", "own_world"
 
@@ -79,6 +79,8 @@ class RunConfig:
         question_stride: 1 asks every question; n asks the first of every n, where all would cost more than training.
         probe: `forgetting` also measures, at each evaluation, what the model has learned of its documents and what is left of
             its base's answers (`probing`; tiny scale).
+        embeddings: `untied` gives a base whose output projection is its embedding a copy of it as a projection of its own, as
+            Llama-3.1-8B and LLaDA have one (`models.untie`).
 
     Raises:
         ValueError: a field is not what it may be, or fields do not go together.
@@ -119,6 +121,7 @@ class RunConfig:
     eval_batch_size: int = _whole(1, 100)
     question_stride: int = _whole(1, 1)
     probe: str = _one_of("none", "forgetting", default="none")
+    embeddings: str = _one_of("as_base", "untied", default="as_base")
 
     def __post_init__(self) -> None:
         for spec in fields(self):
