@@ -23,7 +23,7 @@ from maskft.runs.files import (
 
 CONFIG_COLUMNS = (
     "run_id", "dataset", "method", "paraphrases", "base", "seed", "learning_rate", "mask_ratio_low", "mask_ratio_high",
-    "corruption", "world_seed",
+    "corruption", "embeddings", "world_seed",
 )  # fmt: skip
 
 
