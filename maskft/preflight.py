@@ -26,7 +26,7 @@ from .models import base_folder, load_tokenizer, prompts_for
 from .planning.hardware import MEMORY_SHARE, Gpu
 from .planning.memory import GIB, Memory, answering_memory, training_memory
 from .planning.plan import check_fits, setup_of
-from .planning.shapes import Shape, n_parameters, shape_in
+from .planning.shapes import Shape, n_parameters, shape_in, trained_shape
 from .runs import RunConfig
 
 DOWNLOAD = 2  # bytes a parameter of a model on the hub
@@ -151,7 +151,8 @@ def _look_at_disk(
 ) -> list[str]:
     """Each finished run keeps its best weights; a run in training has checkpoints, and a better one beside the best."""
     sizes = {base: n_parameters(shape) for base, shape in shapes.items()}
-    of_runs = sorted(((sizes.get(config.base, 0), _best(config, is_sharded)) for config in configs), reverse=True)
+    trained = {(base, e): n_parameters(trained_shape(shape, e)) for base, shape in shapes.items() for e in ("as_base", "untied")}
+    of_runs = sorted(((trained.get((config.base, config.embeddings), 0), _best(config, is_sharded)) for config in configs), reverse=True)
     kept = sum(best * size for size, best in of_runs)
     training = sum((best + 2 * CHECKPOINT) * size for size, best in of_runs[:at_once])
     hub = Path(constants.HF_HUB_CACHE)

@@ -76,8 +76,8 @@ print(table.to_string(index=False, float_format="%.2f"))
 # any other weight, for so AdamW's steps are; untied, these embeddings stay where they are (`tests/test_training.py`). Untying a
 # base changes none of its answers before fine-tuning. After it, on Biography, all three methods answer more: AR 0.27 instead of 0.22,
 # the dLLM 0.12 instead of 0.06, masked AR 0.60 instead of 0.56 (means over two seeds of each run's best, within the usual steps). On
-# NameDescription AR answers as much, the dLLM a little less (0.70 instead of 0.73), and masked AR less (0.62 instead of 0.77), for it
-# begins more answers as the statements of the other kind begin. What the base knew of its own world goes nearly as before. So this is
+# NameDescription AR answers as much, the dLLM a little less (0.70 instead of 0.73), and masked AR less (0.62 instead of 0.77): of its
+# answers to D2N's forward questions 0.75 are N2D's statement, tied 0.18. What the base knew of its own world goes nearly as before. So this is
 # one cause, and not the main one.
 #
 # ## More steps, other rates, other bases
@@ -96,8 +96,9 @@ print(table.to_string(index=False, float_format="%.2f"))
 #
 # Bases that are pretrained untied keep that habit beside everything else: one that was asked about strangers for its first 1,000 steps has
 # it for 0.90 after 3,000 steps of the whole mix and for 0.89 after 9,000. After 450 steps of documents 0.48 is left, and the answers are
-# sentences, but with wrong facts (0.12 forward, 0.06 backward; with attention dropout 0.15 and 0.18). With paraphrases such a base
-# answers 0.28 forward and 0.31 backward after 450 steps, and rising, so what it learns from one text is bound to that text. An AR base
+# sentences, but with wrong facts (0.12 forward, 0.06 backward; with attention dropout 0.15 and 0.18). Another untied base, which
+# answers in sentences of the document, has 0.28 forward and 0.31 backward after 450 steps with paraphrases, and rising, without them
+# 0.10 and 0.10: what it learns from one text seems bound to that text. An AR base
 # that is pretrained untied reaches 0.62 forward with plain fine-tuning and 0.86 forward with masked fine-tuning, and one whose answers
 # about a person begin with what the question gives 0.76 and 0.48 with masked fine-tuning. They are where the next bases would begin.
 

@@ -140,6 +140,19 @@ def test_the_papers_disk_is_counted(tmp_path, config, monkeypatch):
         assert len(preflight._look_at_disk(runs, {LLAMA: SHAPES[LLAMA]}, tmp_path, is_sharded=True)) == problems
 
 
+def test_an_untied_run_needs_room_for_its_projection(tmp_path, config, monkeypatch):
+    """32 bytes a parameter of one run, as above, and as many for a row of the embedding's width for each token of the vocabulary."""
+    usage, untied = namedtuple("usage", "total used free"), replace(config, embeddings="untied")
+    shape = shape_of(config.base)
+    need = 32 * (n_parameters(shape) + shape.vocabulary * shape.width)
+    for free, problems in ((need - 1, 1), (need, 0)):
+        monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path, free=free: usage(free, 0, free))
+        assert len(preflight._look_at_disk([untied], {config.base: shape}, tmp_path)) == problems
+    one = Setup(GPUS["H100"], gpus=1)
+    # Weights, gradients and two moments at least, of four bytes each.
+    assert memory_of(untied, one).total - memory_of(config, one).total >= 16 * shape.vocabulary * shape.width
+
+
 def test_each_run_of_those_that_train_at_the_same_time_needs_room_for_checkpoints(tmp_path, config, monkeypatch):
     """18 jobs of a cluster, each model whole: 18 x (4 + 28) bytes a parameter where all may run at once, 18 x 4 + 5 x 28 where five may."""
     usage, asked = namedtuple("usage", "total used free"), []

@@ -13,7 +13,7 @@ from maskft.launcher import Launcher
 from maskft.planning.hardware import GPUS, MEMORY_SHARE, Gpu
 from maskft.planning.lengths import lengths_of, padded
 from maskft.planning.memory import GIB, Memory, answering_memory, training_memory
-from maskft.planning.shapes import NOT_READ, shape_of
+from maskft.planning.shapes import NOT_READ, shape_of, trained_shape
 from maskft.planning.time import CoreRates, Seconds, seconds_on_core, seconds_on_gpus
 from maskft.planning.work import outputs_per_text, work_of
 from maskft.runs import RunConfig
@@ -100,9 +100,8 @@ def memory_of(run: RunConfig, setup: Setup) -> Memory:
 
     Raises ValueError as ``Setup.rows``.
     """
-    lengths, rows, shape = lengths_of(run), setup.rows(run.train_batch_size), shape_of(run.base, run.base_revision)
-    if run.embeddings == "untied":
-        shape = replace(shape, tied=False)
+    lengths, rows = lengths_of(run), setup.rows(run.train_batch_size)
+    shape = trained_shape(shape_of(run.base, run.base_revision), run.embeddings)
     training = training_memory(
         shape,
         gpus=setup.gpus,

@@ -119,6 +119,11 @@ def shape_in(config: Mapping[str, Any]) -> Shape:
     )
 
 
+def trained_shape(shape: Shape, embeddings: str) -> Shape:
+    """The shape that a run trains, given its base's: untied, it has an output projection more (``RunConfig.embeddings``)."""
+    return replace(shape, tied=False) if embeddings == "untied" else shape
+
+
 def layer_weights(shape: Shape) -> int:
     """Entries of a layer's matrices: queries and output d x q, keys and values d x kv, three of d x h."""
     d = shape.width

@@ -60,5 +60,5 @@ def forgetting(frame: pd.DataFrame) -> Figure:
                     mean = part.groupby("step")[measure].mean()
                     panel.plot(mean.index, mean, linewidth=1.8, label=METHOD_LABELS[method] + suffix, **style)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=-(-len(labels) // 2) if len(labels) > 3 else len(labels))
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(METHODS))
     return figure
