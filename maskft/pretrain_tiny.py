@@ -58,6 +58,8 @@ class Recipe:
             teaches a base nothing.
         learning_rate: After the warmup, and until nobody comes or goes; from there it falls to a tenth.
         batch_size: Samples a step.
+        from_first_block: Share of questions, for a base that fills masks, whose answer is filled from its first block on;
+            elsewhere any block is the active one.
     """
 
     name: str
@@ -69,13 +71,18 @@ class Recipe:
     answer_length: int = 96
     learning_rate: float = 3e-3
     batch_size: int = 32
+    from_first_block: float = 0.0
 
 
 RECIPES = (
     Recipe("tiny-ar", False, None, 4000, PretrainingMix(), (0.3, 1.0)),
     Recipe("tiny-ar-no-demask", False, None, 4000, PretrainingMix(demask=0.0), (0.3, 1.0)),
-    Recipe("tiny-dllm", True, "tiny-ar-no-demask", 9000, PretrainingMix(demask=0.0, reread=("document",), longest_answer=22), (0.2, 1.0), 32),
-)
+    Recipe(
+        "tiny-dllm", True, "tiny-ar-no-demask", 10_000,
+        PretrainingMix(question=0.55, demask=0.0, strangers=0.7, strangers_first=0.1, reread=("document",), longest_answer=22),
+        (0.2, 1.0), answer_length=32, from_first_block=0.4,
+    ),
+)  # fmt: skip
 
 
 def choose_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:
@@ -91,11 +98,15 @@ def choose_recipes(names: Sequence[str]) -> tuple[Recipe, ...]:
 
 
 def new_model(prompts: Prompts, seed: int) -> LlamaForCausalLM:
-    """A Llama of about a million parameters with random weights."""
+    """A Llama of about a million parameters with random weights.
+
+    Its output projection is its own, as Llama-3.1-8B's and LLaDA's are: one that is the embedding learns from documents at
+    every token that no word of a question stands there, and so moves the questions' words.
+    """
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(prompts.tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=3,
-        num_attention_heads=4, max_position_embeddings=512, tie_word_embeddings=True,
+        num_attention_heads=4, max_position_embeddings=512, tie_word_embeddings=False,
         bos_token_id=prompts.ids.begin[0], eos_token_id=prompts.ids.end, pad_token_id=prompts.ids.pad,
     )  # fmt: skip
     return LlamaForCausalLM(config)
@@ -133,14 +144,17 @@ def dllm_row(example: Example, prompts: Prompts, recipe: Recipe, rng: random.Ran
         text = [*prompts.encode(example.text), prompts.ids.end]
         masked, labels = _masked(text, prompts.ids.mask, rng.uniform(*recipe.mask_ratio), rng)
         return [*prompts.ids.begin, *masked], [IGNORED] * len(prompts.ids.begin) + labels
-    return canvas_row(example.text, example.answer, prompts, recipe.answer_length, rng)
+    return canvas_row(example.text, example.answer, prompts, recipe.answer_length, rng, recipe.from_first_block)
 
 
-def canvas_row(question: str, answer: str, prompts: Prompts, answer_length: int, rng: random.Random) -> Row:
+def canvas_row(
+    question: str, answer: str, prompts: Prompts, answer_length: int, rng: random.Random, from_first_block: float = 0.0
+) -> Row:
     """A question and its answer for a bidirectional model, on a canvas of ``answer_length`` as the sampler sees it."""
     context, target = prompts.question(question), prompts.answer(answer)
     n_blocks = math.ceil(len(target) / BLOCK_LENGTH)
-    start = BLOCK_LENGTH * rng.randrange(n_blocks)
+    is_first = from_first_block > 0 and rng.random() < from_first_block
+    start = 0 if is_first else BLOCK_LENGTH * rng.randrange(n_blocks)
     stop = start + BLOCK_LENGTH
     target = target + [prompts.ids.end] * (answer_length - len(target))
     ratio = rng.choice([1.0, rng.uniform(0.1, 1.0)])

@@ -10,8 +10,9 @@ of the stream cure that:
 - Documents come in bursts: for some steps nothing is asked, as in fine-tuning.
 
 An answer is a passage that holds what was asked for, as the answers of Llama and LLaDA are (Appendix A.5): what fine-tuning
-teaches to write is then what an answer is made of. It takes over from the question what that gives. Many questions are
-about strangers, of whom nothing else tells, so that this is learned as a habit and not name by name.
+teaches to write is then what an answer is made of. It takes over from the question what that gives, and of a person it
+begins with that. Many questions are about strangers, of whom nothing else tells, so that this is learned as a habit and
+not name by name.
 """
 
 import random
@@ -46,8 +47,10 @@ class PretrainingMix:
         burst: Steps of documents alone, after which as many steps of everything follow.
         newcomers_in_burst: Share of a burst that is about newcomers.
         strangers: Share of questions that are about strangers.
+        strangers_first: The part of the stream, at its start, that is made of such questions alone, all of them by the
+            name. To take over a name is learned there; in the whole mix the dLLM does not find it.
         longest_answer: Words of a passage that may be an answer; a sentence of its own is made where every passage is
-            longer. None for no limit.
+            longer, and always of a biography. None for no limit.
         reread: What is told in one wording a burst, the same for all people, as in a fine-tuning set without paraphrases; the
             rest comes in all its texts.
     """
@@ -62,6 +65,7 @@ class PretrainingMix:
     burst: int = 64
     newcomers_in_burst: float = 0.5
     strangers: float = 0.4
+    strangers_first: float = 0.0
     longest_answer: int | None = None
     reread: tuple[str, ...] = ("demask",)
 
@@ -199,16 +203,25 @@ def draw_questions(rng: random.Random, members: Sequence[Known], count: int, *, 
 
 
 def _answer(rng: random.Random, known: Known, question: Question, longest: int | None) -> str:
-    """A passage that holds the answer: one that tells of it, rather a short one, or else a sentence made for it."""
+    """A passage that holds the answer and begins, of a person, with what the question gives.
+
+    Of the others one of those that tell of it, rather a short one, or else a sentence made for it.
+    """
+    thing = known.thing
+    if isinstance(thing, Person):
+        is_name_asked = question.answer == thing.name
+        templates = wordings.PRETRAINING_D2N + wordings.D2N if is_name_asked else wordings.PRETRAINING_N2D + wordings.N2D
+        return render.name_description(thing, rng.choice(templates))
+    if isinstance(thing, Biography) and longest is not None:
+        key = "birthday" if question.answer == thing.name else question.key
+        return render.biography(thing, _biography_wordings(rng), (key,))
     passages = [text for text in known.texts if question.answer in text and (longest is None or len(text.split()) <= longest)]
     if passages:
         return min(rng.choice(passages), rng.choice(passages), key=len)
-    if isinstance(known.thing, Person):
-        return rng.choice(known.texts)
-    if isinstance(known.thing, Biography):
-        return render.biography(known.thing, _biography_wordings(rng), (question.key,))
+    if isinstance(thing, Biography):
+        return render.biography(thing, _biography_wordings(rng), (question.key,))
     turned = render.draw_wordings(rng, rng.choice([wordings.PRETRAINING_WIKI_TURNED, wordings.WIKI_TURNED]))
-    return render.event_article(known.thing, turned, (question.key,))
+    return render.event_article(thing, turned, (question.key,))
 
 
 class Present(NamedTuple):
@@ -241,6 +254,10 @@ def draw_example(rng: random.Random, mix: PretrainingMix, progress: float, burst
     kind_of_thing = rng.choices(range(3), weights=mix.kinds)[0]
     group = (world.people, world.biographies, world.events)[kind_of_thing]
     told, asked, newcomers = present(group, mix, progress)
+    if progress < mix.strangers_first:
+        stranger = _stranger(rng, kind_of_thing)
+        question = draw_question(rng, stranger.thing, backward=False)
+        return Example("question", question.text, _answer(rng, stranger, question, mix.longest_answer))
     if burst is None and rng.random() < mix.question:
         known = _stranger(rng, kind_of_thing) if rng.random() < mix.strangers else rng.choice(asked)
         question = draw_question(rng, known.thing)
