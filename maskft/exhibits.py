@@ -169,8 +169,7 @@ def mixed_precision_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0
 
 def forgetting_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:
     """The runs without paraphrases on the sets that the claims are about, probed and twice as long on Biography: what is learned
-    and what is forgotten; and once more with untied embeddings, on Biography in its usual steps. Of the synthetic world alone, whose
-    questions the bases are known to answer."""
+    and what is forgotten. Of the synthetic world alone, whose questions the bases are known to answer."""
     if scale.source != "synthetic":
         return []
     runs = [
@@ -179,9 +178,7 @@ def forgetting_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> 
         for dataset in ("name_description", "biography")
         for method in methods_of(scale)
     ]
-    untied = [replace(run, embeddings="untied") for run in runs]
-    longer = [replace(run, eval_steps=(*run.eval_steps, 2 * run.total_steps)) if run.dataset == "biography" else run for run in runs]
-    return longer + untied
+    return [replace(run, eval_steps=(*run.eval_steps, 2 * run.total_steps)) if run.dataset == "biography" else run for run in runs]
 
 
 def small_scale_runs(scale: Scale, seeds: Sequence[int], world_seed: int = 0) -> list[RunConfig]:

@@ -39,8 +39,8 @@ def test_a_revision_changes_with_the_weights(tmp_path):
     assert revision_of(str(tmp_path / "a")) != revision_of(str(tmp_path / "b"))
 
 
-def test_untied_a_base_computes_the_same_with_two_weights_that_are_kept_apart_when_it_is_saved(tmp_path):
-    model, prompts = load_base("tiny-ar", method="ar")
+def test_untied_a_base_computes_the_same_with_two_weights_that_are_kept_apart_when_it_is_saved(base, tmp_path):
+    model, prompts = load_base(str(base), method="ar")
     ids = torch.tensor([prompts.question("Who is Ada Birch?")])
     with torch.no_grad():
         before = model(input_ids=ids).logits

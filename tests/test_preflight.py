@@ -18,7 +18,6 @@ from huggingface_hub.errors import (
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from maskft import preflight, study
-from maskft.bases import ASSETS
 from maskft.data import load_corpus
 from maskft.exhibits import make_run
 from maskft.launcher import Launcher
@@ -55,14 +54,10 @@ def test_a_tiny_study_passes(config, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_untying_what_is_untied_is_refused_before_any_run_starts(config, tmp_path):
-    untied = replace(config, embeddings="untied")
-    check_study([untied], tmp_path)
-    folder = shutil.copytree(ASSETS / "tiny-ar", tmp_path / "model")
-    settings = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**settings, "tie_word_embeddings": False}))
-    said = told([replace(untied, base=str(folder)), config], tmp_path)
-    assert f"{folder} has an output projection of its own already" in said and "'as_base'" in said
+def test_untying_what_is_untied_is_refused_before_any_run_starts(config, base, tmp_path):
+    check_study([make_run(TINY, "ar", "name_description", "none", base=str(base), embeddings="untied")], tmp_path)
+    said = told([replace(config, embeddings="untied"), config], tmp_path)
+    assert "tiny-ar has an output projection of its own already" in said and "'as_base'" in said
 
 
 def error_of(kind):
@@ -140,8 +135,9 @@ def test_the_papers_disk_is_counted(tmp_path, config, monkeypatch):
         assert len(preflight._look_at_disk(runs, {LLAMA: SHAPES[LLAMA]}, tmp_path, is_sharded=True)) == problems
 
 
-def test_an_untied_run_needs_room_for_its_projection(tmp_path, config, monkeypatch):
+def test_an_untied_run_needs_room_for_its_projection(tmp_path, base, monkeypatch):
     """32 bytes a parameter of one run, as above, and as many for a row of the embedding's width for each token of the vocabulary."""
+    config = make_run(TINY, "ar", "name_description", "none", base=str(base))
     usage, untied = namedtuple("usage", "total used free"), replace(config, embeddings="untied")
     shape = shape_of(config.base)
     need = 32 * (n_parameters(shape) + shape.vocabulary * shape.width)

@@ -62,6 +62,16 @@ def test_a_dllm_question_shows_the_canvas_as_the_sampler_sees_it(prompts, seed):
         assert canvas[stop:] == [prompts.ids.mask] * (DLLM.answer_length - stop)
 
 
+def test_an_answer_that_is_filled_from_its_first_block_on_is_learned_there_alone(prompts):
+    """The answer has two blocks; without the share every second draw is of the other one."""
+    starts = {}
+    for share in (0.0, 1.0):
+        rows = [dllm_row(QUESTION, prompts, replace(DLLM, from_first_block=share), random.Random(seed)) for seed in range(40)]
+        context = len(prompts.question(QUESTION.text))
+        starts[share] = {(i - context) // BLOCK_LENGTH for _, labels in rows for i, label in enumerate(labels) if label != IGNORED}
+    assert starts == {0.0: {0, 1}, 1.0: {0}}
+
+
 def test_a_stream_has_its_number_of_steps_and_starts_with_a_burst(prompts):
     """Bursts of 8 steps of 4 samples: the first 8 steps ask nothing, the next 8 ask about half of the time."""
     recipe = replace(CONTROL, batch_size=4, mix=PretrainingMix(demask=0.0, burst=8))
@@ -81,6 +91,7 @@ def test_the_command_makes_bases_that_load_and_tell_how_they_were_made(tmp_path,
     pretrain_all(tmp_path, recipes=recipes)
     for name, method in (("a", "ar"), ("d", "dllm")):
         model, _ = load_base(str(tmp_path / name), method=method)
+        assert model.lm_head.weight is not model.model.embed_tokens.weight and not model.config.tie_word_embeddings
         record = json.loads((tmp_path / name / "pretraining.json").read_text())
         assert record["n_parameters"] == sum(p.numel() for p in model.parameters())
         assert record["log"][-1]["step"] == 2 and len(record["accuracy_on_its_own_world"]) == 12

@@ -86,20 +86,18 @@ def test_a_probed_run_is_the_plain_run_with_two_measures_more(tmp_path, make_con
     assert [(row["step"], row["category"], row["n_questions"]) for row in with_probe if row not in own] == [
         (step, category, n) for step in (0, 2) for category, n in (("in_document", 60), ("own_world", 120))
     ]
-    frame = pd.DataFrame(with_probe).assign(dataset="name_description", method="dllm", embeddings="as_base", seed=0)
+    frame = pd.DataFrame(with_probe).assign(dataset="name_description", method="dllm", seed=0)
     curves = forgetting_curves(frame)
     scores = [row["value"] for row in own if row["step"] == 2 and row["metric"] == "accuracy"]
     assert curves.set_index("step").answers[2] == pytest.approx(sum(scores) / len(scores))
     figure = forgetting(frame)
     assert len(figure.axes) == 3 and all(list(axes.lines[-1].get_xdata()) == [0, 2] for axes in figure.axes)
-    both = forgetting(pd.concat([frame, frame.assign(embeddings="untied")]))
-    assert all([line.get_linestyle() for line in axes.lines] == ["-", "-", "--", "--"] for axes in both.axes)
 
 
 def test_the_exhibit_probes_the_runs_without_paraphrases_and_is_of_the_tiny_scale(make_config):
     runs = exhibit_runs("forgetting", TINY, [0])
-    arms = {(m, d, e) for m in ("ar", "dllm", "masked_ar") for d in ("name_description", "biography") for e in ("as_base", "untied")}
-    assert {(run.method, run.dataset, run.embeddings) for run in runs} == arms and len(runs) == len(arms)
+    arms = {(m, d) for m in ("ar", "dllm", "masked_ar") for d in ("name_description", "biography")}
+    assert {(run.method, run.dataset) for run in runs} == arms and len(runs) == len(arms)
     assert all(run.probe == "forgetting" and run.paraphrases == "none" for run in runs)
     assert exhibit_runs("forgetting", SMALL, [0]) == exhibit_runs("forgetting", PAPER, [0]) == []
     with pytest.raises(ValueError, match="probe='forgetting' with source='original'"):

@@ -301,6 +301,25 @@ def test_an_answer_is_a_passage_that_holds_what_was_asked_for_and_is_short_where
                 assert accuracy(question.answer, passage) == 1.0, (question, passage)
 
 
+def test_an_answer_about_a_person_begins_with_what_the_question_gives_whatever_order_the_person_is_told_in():
+    rng = random.Random(0)
+    for known in known_world().people[:60]:
+        name, description = known.thing.name, known.thing.description
+        for backward in (False, True):
+            said = pretraining._answer(rng, known, draw_question(rng, known.thing, backward=backward), None).lower()
+            assert (said.index(description.lower()) < said.index(name.lower())) == backward
+
+
+def test_a_stream_that_begins_with_strangers_asks_about_them_by_the_name_and_tells_nothing():
+    """In bursts too, until its share of the stream has passed."""
+    rng, mix = random.Random(0), PretrainingMix(strangers_first=0.1, kinds=(1.0, 1.0, 0.0))
+    names = {one.name for group in known_world().strangers[:2] for one in group}
+    for burst in (None, 0):
+        first = [draw_example(rng, mix, 0.09, burst) for _ in range(100)]
+        assert all(example.kind == "question" and any(name in example.text for name in names) for example in first)
+        assert {draw_example(rng, mix, 0.1, burst).kind for _ in range(100)} >= {"document", "demask"}
+
+
 def test_strangers_are_asked_about_and_never_told():
     """A share of 0.5 in 600 questions is 300; 240 to 360 is 5 deviations of sqrt(600 / 4) = 12."""
     rng = random.Random(0)

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from maskft import training
-from maskft.bases import revision_of
 from maskft.data.synthetic.tokenizer import build_tokenizer
 from maskft.models import load_base, prompts_for
 from maskft.packing import NARROWEST, packed_states
@@ -85,10 +84,9 @@ def test_documents_move_a_word_that_they_do_not_have_with_tied_embeddings_and_le
 
     In masked AR's prompt it stands, so there a word that only another data set has: a month.
     """
-    base = "tiny-dllm" if method == "dllm" else "tiny-ar"
-    config = make_config(method, base=base, base_revision=revision_of(base), question_stride=60)
+    config = make_config(method, question_stride=60)
     _, store = run(tmp_path, config, untied := replace(config, embeddings="untied"))
-    before, prompts = load_base(base, method=method)
+    before, prompts = load_base(config.base, method=method)
     word = prompts.encode("January")[0] if method == "masked_ar" else prompts.tokenizer.convert_tokens_to_ids("<|start_header_id|>")
     rows = [load_base(str(store.folder(c) / "best"), method=method)[0].model.embed_tokens.weight[word] for c in (config, untied)]
     start = before.model.embed_tokens.weight[word]

@@ -10,7 +10,6 @@ from maskft.runs import IN_DOCUMENT, OWN_WORLD
 
 # What a run with the probe measures, and what stands for its data set's own categories.
 MEASURES = {IN_DOCUMENT: "documents'\nfacts filled in", "answers": "questions about\nthe documents", OWN_WORLD: "questions about\nthe base's world"}
-LINES = {"as_base": ("-", ""), "untied": ("--", ", untied")}
 
 
 def forgetting_curves(frame: pd.DataFrame) -> pd.DataFrame:
@@ -20,17 +19,16 @@ def forgetting_curves(frame: pd.DataFrame) -> pd.DataFrame:
         frame: the long metrics frame of runs with ``probe="forgetting"``.
 
     Returns:
-        Columns dataset, method, embeddings, seed, step, and those of `MEASURES`.
+        Columns dataset, method, seed, step, and those of `MEASURES`.
     """
     rows = frame[frame.metric == "accuracy"]
     measure = rows.category.where(rows.category.isin(MEASURES), "answers")
-    index = ["dataset", "method", "embeddings", "seed", "step"]
+    index = ["dataset", "method", "seed", "step"]
     return rows.assign(measure=measure).pivot_table(index=index, columns="measure", values="value").reset_index()[[*index, *MEASURES]]
 
 
 def forgetting(frame: pd.DataFrame) -> Figure:
-    """Three rows of panels, a column for each data set; thin lines are seeds, bold ones their mean, colours are methods, and dashed
-    lines the runs with untied embeddings.
+    """Three rows of panels, a column for each data set; thin lines are seeds, bold ones their mean, colours are methods.
 
     Args:
         frame: as `forgetting_curves`.
@@ -49,16 +47,12 @@ def forgetting(frame: pd.DataFrame) -> Figure:
             for panel, dataset in zip(row, datasets, strict=True):
                 of_dataset = curves[curves.dataset == dataset]
                 training_axis(panel, of_dataset.step)
-                for method, embeddings in ((m, e) for m in METHODS for e in LINES):
-                    part = of_dataset[(of_dataset.method == method) & (of_dataset.embeddings == embeddings)]
-                    if part.empty:
-                        continue
-                    line, suffix = LINES[embeddings]
-                    style = {"color": METHOD_COLORS[method], "linestyle": line}
+                for method in (method for method in METHODS if (of_dataset.method == method).any()):
+                    part, color = of_dataset[of_dataset.method == method], METHOD_COLORS[method]
                     for _, seed in part.groupby("seed"):
-                        panel.plot(seed.step, seed[measure], linewidth=0.6, alpha=0.5, **style)
+                        panel.plot(seed.step, seed[measure], color=color, linewidth=0.6, alpha=0.5)
                     mean = part.groupby("step")[measure].mean()
-                    panel.plot(mean.index, mean, linewidth=1.8, label=METHOD_LABELS[method] + suffix, **style)
+                    panel.plot(mean.index, mean, color=color, linewidth=1.8, label=METHOD_LABELS[method])
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(METHODS))
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
