@@ -98,7 +98,7 @@ def _doubling(first: int, last: int) -> tuple[int, ...]:
 # it the longest runs too).
 _TINY_NAME_DESCRIPTION = {
     "ar": (0, 10, 20, 30, 40, 60, 80),
-    "masked_ar": (0, 20, 40, 80, 120),
+    "masked_ar": (0, 20, 40, 80, 120, 160),
     "dllm": (0, 50, 100, 200, 300, 400),
 }
 _TINY_BIOGRAPHY = {
