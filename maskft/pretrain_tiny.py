@@ -79,7 +79,7 @@ RECIPES = (
     Recipe("tiny-ar-no-demask", False, None, 4000, PretrainingMix(demask=0.0), (0.3, 1.0)),
     Recipe(
         "tiny-dllm", True, "tiny-ar-no-demask", 10_000,
-        PretrainingMix(question=0.55, demask=0.0, strangers=0.7, strangers_first=0.1, reread=("document",), longest_answer=22),
+        PretrainingMix(question=0.55, demask=0.0, strangers=0.7, strangers_first=0.1, longest_answer=22, led=False, reread=("document",)),
         (0.2, 1.0), answer_length=32, from_first_block=0.4,
     ),
 )  # fmt: skip

@@ -55,7 +55,8 @@ def test_held_out_cross_entropy_falls_at_every_ratio_and_the_card_tells(adapted)
     assert [row["step"] for row in record["log"]] == [0, 8, 16, 20] and record["log"][-1]["phase"] == "questions"
     for ratio in RATIOS:
         assert last["held_out"][ratio]["cross_entropy"] < first["held_out"][ratio]["cross_entropy"] - 0.3, ratio
-    assert 0 < record["causal_cross_entropy_of_the_base"] < 4  # nats; the base was pretrained on this language
+    # The base was pretrained on this language; without, it would be the logarithm of some 1,700 tokens, 7.4 nats.
+    assert 0 < record["causal_cross_entropy_of_the_base"] < 5
     assert len(record["answers"]) == 16
     card = (adapted / "README.md").read_text()
     assert "made texts" in card and f"{last['held_out']['0.5']['cross_entropy']:.2f}" in card and "position before it" in card

@@ -89,7 +89,7 @@ def test_default_rates_are_those_of_the_sweeps_at_their_sizes_and_between_them_e
 
 def test_default_epochs_are_the_study_s_at_our_sizes_and_three_over_table_4_s_rate_at_the_paper_s():
     """At the small scale 450 steps, 3 an epoch of 60 statements in batches of 21."""
-    assert teach.default_epochs("masked_ar", round(teach.SWEPT["tiny"])) == 300
+    assert teach.default_epochs("masked_ar", round(teach.SWEPT["tiny"])) == 160
     assert teach.default_epochs("masked_ar", round(teach.SWEPT["small"])) == 150
     assert teach.default_epochs("masked_ar", round(teach.SWEPT["paper"])) == pytest.approx(3 / 0.0032, abs=1)
 

@@ -171,6 +171,7 @@ def test_sigterm_ends_with_a_checkpoint_however_long_the_time_between_two(materi
 
 def test_a_crash_after_the_last_step_does_not_train_again(material, uninterrupted, monkeypatch):
     """Even where the time between two checkpoints has not passed; measuring takes its time as well."""
+    monkeypatch.setattr(teach, "PATIENCE", N_STEPS)
     rare, measure = Request(**material | {"checkpoint_minutes": 10.0}), command._measure
     with monkeypatch.context() as patch:
         patch.setattr(command, "_measure", lambda *args: measure(*args) if args[-1] == 0 else crash())

@@ -289,7 +289,7 @@ def test_an_answer_is_a_passage_that_holds_what_was_asked_for_and_is_short_where
     """Every word of the answer is in it, in 1,000 questions about everybody. A limit of 22 words leaves no longer one."""
     rng = random.Random(0)
     for longest in (None, 22):
-        mix = PretrainingMix(question=1.0, longest_answer=longest)
+        mix = PretrainingMix(question=1.0, longest_answer=longest, led=longest is None)
         drawn = [draw_example(rng, mix, 0.5, burst=None) for _ in range(500)]
         assert all(len(example.answer.split()) > 3 for example in drawn)
         assert longest is None or max(len(example.answer.split()) for example in drawn) <= longest
@@ -297,7 +297,7 @@ def test_an_answer_is_a_passage_that_holds_what_was_asked_for_and_is_short_where
         for known in group[:40]:
             for backward in (False, True):
                 question = draw_question(rng, known.thing, backward=backward)
-                passage = pretraining._answer(rng, known, question, 22)
+                passage = pretraining._answer(rng, known, question, PretrainingMix(longest_answer=22, led=False))
                 assert accuracy(question.answer, passage) == 1.0, (question, passage)
 
 
@@ -306,7 +306,7 @@ def test_an_answer_about_a_person_begins_with_what_the_question_gives_whatever_o
     for known in known_world().people[:60]:
         name, description = known.thing.name, known.thing.description
         for backward in (False, True):
-            said = pretraining._answer(rng, known, draw_question(rng, known.thing, backward=backward), None).lower()
+            said = pretraining._answer(rng, known, draw_question(rng, known.thing, backward=backward), PretrainingMix()).lower()
             assert (said.index(description.lower()) < said.index(name.lower())) == backward
 
 
