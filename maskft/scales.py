@@ -117,7 +117,7 @@ TINY = Scale(
     source="synthetic",
     bases={"ar": "tiny-ar", "masked_ar": "tiny-ar", "dllm": "tiny-dllm"},
     control_base="tiny-ar-no-demask",
-    learning_rates={"ar": 1e-3, "dllm": 1e-3, "masked_ar": 2e-3},
+    learning_rates={"ar": 1e-3, "dllm": 2e-3, "masked_ar": 2e-3},
     sweep=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
     eval_steps={
         (dataset, with_paraphrases): steps
