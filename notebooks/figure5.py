@@ -15,8 +15,8 @@
 # # Figure 5: the learning-rate sweep on NameDescription with paraphrases
 #
 # As in the paper (Figure 5), rates are chosen on NameDescription with paraphrases and then used everywhere (the small scale
-# chooses without paraphrases, among four rates). Every method gets the same rates and one run for each. Totals less than 0.01 apart are no difference on 480 questions; of such
-# rates the smallest is taken, which forgets least.
+# chooses without paraphrases, among four rates). Every method gets the same rates and one run for each. The tiny scale takes the
+# rate whose best checkpoint has the highest total; the small scale, of those within 0.01 of it, the least.
 #
 # A column is a method; lines go from light to dark as the rate grows, and are dashed where the runs have paraphrases. The x axis
 # counts true optimizer steps; it is linear up to the first evaluation and logarithmic from there on. The bold line with dots is the chosen rate. Total accuracy is the mean of forward and backward. A rate too
