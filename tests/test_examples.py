@@ -57,7 +57,7 @@ class MemoryStore:
 
     def generations(self, config):
         """As in a committed record: without question and answer, of the first three, the best and the last step."""
-        steps = [*config.eval_steps[:4], config.total_steps]
+        steps = dict.fromkeys([*config.eval_steps[:4], config.total_steps])
         return [
             {"step": step, "question_id": row["question_id"], "category": row["category"], "generation": text,
              "accuracy": float(step > 0), "rouge1_recall": 0.0, "exact_match": 0.0}
@@ -161,7 +161,8 @@ def test_answers_meet_the_texts_of_their_question(wiki_study):
     corpus = load_corpus("wiki", source="synthetic")
     documents = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
     questions = {row["question_id"]: row for row in corpus.questions}
-    assert len(answers) == 3 * 5 * len(questions)
+    n_steps = sum(len({*config.eval_steps[:4], config.total_steps}) for config in wiki_study.configs)
+    assert len(answers) == n_steps * len(questions)
     for row in answers.sample(40, random_state=0).itertuples():
         asked = questions[row.question_id]
         assert (row.question, row.answer, row.document) == (asked["question"], asked["answer"], documents[asked["document_id"]])
