@@ -58,8 +58,7 @@ class Recipe:
             teaches a base nothing.
         learning_rate: After the warmup, and until nobody comes or goes; from there it falls to a tenth.
         batch_size: Samples a step.
-        from_first_block: Share of questions, for a base that fills masks, whose answer is filled from its first block on;
-            elsewhere any block is the active one.
+        from_first_block: For a base that fills masks, the share of answers whose active block is the first; else it is any.
     """
 
     name: str
