@@ -3,6 +3,7 @@
 Every value that the paper gives carries its sentence; where it is silent, the release or our reason.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,9 +54,9 @@ class Scale:
 
     @property
     def folder(self) -> str:
-        """Its name as that of a folder: of a base, the last part alone."""
+        """Its name as that of a folder: of a base its last part, and six hex digits that tell it from another's of that name."""
         name, colon, base = self.name.partition(":")
-        return f"{name}-{Path(base).name}" if colon else name
+        return f"{name}-{Path(base).name}-{hashlib.sha256(base.encode()).hexdigest()[:6]}" if colon else name
 
     @property
     def store(self) -> Path:
