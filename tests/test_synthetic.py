@@ -310,6 +310,18 @@ def test_an_answer_about_a_person_begins_with_what_the_question_gives_whatever_o
             assert (said.index(description.lower()) < said.index(name.lower())) == backward
 
 
+def test_a_short_answer_about_a_biography_is_one_sentence_with_the_name():
+    """The one that tells what was asked for; where the name is, that of the birthday, which opens a biography."""
+    rng, mix = random.Random(0), PretrainingMix(longest_answer=22, led=False)
+    for known in known_world().biographies[:60]:
+        for backward in (False, True):
+            question = draw_question(rng, known.thing, backward=backward)
+            said = pretraining._answer(rng, known, question, mix)
+            key = "birthday" if backward else question.key
+            assert said.count(".") - known.thing.attributes[key].count(".") == 1
+            assert known.thing.name in said and known.thing.attributes[key] in said
+
+
 def test_a_stream_that_begins_with_strangers_asks_about_them_by_the_name_and_tells_nothing():
     """In bursts too, until its share of the stream has passed."""
     rng, mix = random.Random(0), PretrainingMix(strangers_first=0.1, kinds=(1.0, 1.0, 0.0))
