@@ -11,6 +11,7 @@ from maskft.tables.convergence import (
     mean_curves,
     write_convergence_table,
 )
+from maskft.tables.own_words import own_words
 from maskft.tables.sweep import learning_rate_sweep
 from maskft.tables.write import write_table
 
@@ -28,6 +29,7 @@ __all__ = [
     "last_checkpoints",
     "learning_rate_sweep",
     "mean_curves",
+    "own_words",
     "random_token_table",
     "summarise",
     "versus_paper",

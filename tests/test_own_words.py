@@ -1,0 +1,65 @@
+"""Answers in their document's words, told from others."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from maskft.data import load_corpus
+from maskft.data.synthetic import wordings
+from maskft.tables import own_words
+from maskft.tables.own_words import words_before
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return load_corpus("biography", source="synthetic")
+
+
+def test_what_stands_before_a_biographys_fact_is_one_of_the_wordings_of_that_fact(corpus):
+    """The wording's text without subject and fact, found by filling in nothing."""
+    texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
+    known = {" ".join(wording.split("{")[1].split("}")[1].split()) for options in wordings.BIOGRAPHY.values() for wording in options}
+    for question in corpus.questions.to_list():
+        if question["direction"] == "forward":
+            found = words_before(texts[question["document_id"]], question["answer"])
+            assert found and set(found) <= known, question
+
+
+def test_a_fact_that_two_sentences_tell_has_the_words_of_both_and_one_that_none_tells_has_none():
+    text = "Ann Bo Cole has roots in Selby, ID. She was drawn to Art. She had an office in Selby, ID."
+    assert words_before(text, "Selby, ID") == ["has roots in", "had an office in"]
+    assert words_before(text, "Law") == []
+
+
+def answers(corpus, given):
+    """Rows of ``given``, one a forward question: method, whether the document's sentence is the answer, its accuracy."""
+    texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
+    asked = [q for q in corpus.questions.to_list() if q["direction"] == "forward"]
+    rows = []
+    for question, (method, recites, accuracy) in zip(asked, given, strict=False):
+        generation = texts[question["document_id"]] if recites else f"I think {question['answer']}."
+        rows.append({"method": method, "question_id": question["question_id"], "category": "forward", "generation": generation, "accuracy": accuracy})
+    return pd.DataFrame(rows)
+
+
+def test_shares_and_means_are_those_of_each_methods_answers(corpus):
+    frame = answers(corpus, [("ar", True, 1.0), ("ar", True, 0.5), ("ar", True, 0.0), ("ar", False, 0.25), ("dllm", False, 0.125)])
+    frame = pd.concat([frame, frame.assign(category="backward", accuracy=1.0)])
+    found = own_words(frame, corpus).to_dict("records")
+    assert found == [
+        {"method": "ar", "in_own_words": False, "share": 0.25, "accuracy": 0.25},
+        {"method": "ar", "in_own_words": True, "share": 0.75, "accuracy": 0.5},
+        {"method": "dllm", "in_own_words": False, "share": 1.0, "accuracy": 0.125},
+    ]
+
+
+def test_answers_without_texts_or_without_their_document_are_refused(corpus):
+    frame = answers(corpus, [("ar", True, 1.0)])
+    with pytest.raises(ValueError, match="no forward answers"):
+        own_words(frame.assign(category="backward"), corpus)
+    with pytest.raises(ValueError, match="leaves their texts out"):
+        own_words(frame.assign(generation=None), corpus)
+    other = replace(corpus, questions=corpus.questions.map(lambda _: {"answer": "Atlantis"}))
+    with pytest.raises(ValueError, match="'Atlantis', the answer to question .* does not stand in its document"):
+        own_words(frame, other)
