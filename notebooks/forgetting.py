@@ -72,7 +72,7 @@ print(table.to_string(index=False, float_format="%.2f"))
 # them alike, and a model that sees both sides of a masked fact can tell by them whose text it is. No question has them. Where all persons are told in the same
 # wording, the dLLM answers 0.35 forward and 0.46 backward from one text each (in a run of 600 steps 0.38 and 0.32 at its best, and level from 450 on); where each is
 # told in wordings of their own, as in the data set, 0.17 and 0.13. AR and masked AR gain forward (0.68 and 0.91 instead of 0.55 and 0.80), not backward (0.01 and 0.45).
-# Five wordings in one order bring it to 0.40 and 0.69, five orders in one wording only to 0.33 and 0.32, five texts that differ in both to 0.42 and 0.67.
+# Five wordings in one order bring the dLLM to 0.40 and 0.69, five orders in one wording only to 0.33 and 0.32, five texts that differ in both to 0.42 and 0.67.
 #
 # ## In whose words?
 # A biography tells each fact in one of eight wordings. If what was learned is bound to a text, an answer in that text's words should be right more often than one in others.
