@@ -37,9 +37,10 @@ import pandas as pd
 
 from maskft.data import load_corpus
 from maskft.notebooks import check_injected, open_study, provenance
+from maskft.own_words import own_words
 from maskft.plots import forgetting, forgetting_curves, save_figure
 from maskft.runs import best_step, read_generations
-from maskft.tables import own_words, write_table
+from maskft.tables import write_table
 
 check_injected(In)
 

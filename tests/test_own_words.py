@@ -7,8 +7,7 @@ import pytest
 
 from maskft.data import load_corpus
 from maskft.data.synthetic import wordings
-from maskft.tables import own_words
-from maskft.tables.own_words import words_before
+from maskft.own_words import own_words, words_before
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +51,15 @@ def test_shares_and_means_are_those_of_each_methods_answers(corpus):
         {"method": "ar", "in_own_words": True, "share": 0.75, "accuracy": 0.5},
         {"method": "dllm", "in_own_words": False, "share": 1.0, "accuracy": 0.125},
     ]
+
+
+def test_the_words_of_one_of_two_sentences_that_tell_a_fact_are_enough(corpus):
+    texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
+    asked = [q for q in corpus.questions.to_list() if q["direction"] == "forward"]
+    twice = next(q for q in asked if len(words_before(texts[q["document_id"]], q["answer"])) == 2)
+    said = words_before(texts[twice["document_id"]], twice["answer"])[1]
+    row = {"method": "ar", "question_id": twice["question_id"], "category": "forward", "generation": f"She {said} there.", "accuracy": 0.0}
+    assert own_words(pd.DataFrame([row]), corpus).in_own_words.tolist() == [True]
 
 
 def test_answers_without_texts_or_without_their_document_are_refused(corpus):

@@ -11,7 +11,6 @@ from maskft.tables.convergence import (
     mean_curves,
     write_convergence_table,
 )
-from maskft.tables.own_words import own_words
 from maskft.tables.sweep import learning_rate_sweep
 from maskft.tables.write import write_table
 
@@ -29,7 +28,6 @@ __all__ = [
     "last_checkpoints",
     "learning_rate_sweep",
     "mean_curves",
-    "own_words",
     "random_token_table",
     "summarise",
     "versus_paper",

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from maskft.data import Corpus
+from .data import Corpus
 
 # A sentence ends before the next one's subject. Facts hold full stops and commas of their own.
 SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
