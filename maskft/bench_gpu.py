@@ -1,7 +1,7 @@
 """``maskft bench gpu``: what one GPU does at the paper's shapes, on random weights and through the code that trains.
 
-Step time, tokens per second, share of the GPU's peak and peak memory, with and without activation checkpointing, and the
-samplers' throughput. The model is FSDP2's, of one process. AdamW's float32 master weights, gradients and moments are 16
+Step time, tokens per second, share of the GPU's peak and peak memory, with and without activation checkpointing and with
+compiled layers, and the samplers' throughput. The model is FSDP2's, of one process. AdamW's float32 master weights, gradients and moments are 16
 bytes a parameter, 120 GiB at 8 billion: a smaller GPU takes ``precision="bf16"``, 8 bytes, which the record names. Where
 so little is left, set ``PYTORCH_ALLOC_CONF=expandable_segments:True`` in the environment: fragments are lost otherwise.
 """
@@ -32,7 +32,7 @@ from .provenance import current_commit
 from .runs import cut_paths, write_atomically
 from .samplers import generate_ar, generate_diffusion
 from .sharding import PolicyCheck, compute_dtype, empty_copy, gather_replica, round_weights, shard
-from .step import SupervisedLogits, recompute_activations
+from .step import SupervisedLogits, compile_layers, recompute_activations
 
 PAPER_SHAPES = {"llama": SHAPES["meta-llama/Llama-3.1-8B-Instruct"], "llada": SHAPES["GSAI-ML/LLaDA-8B-Instruct"]}
 SMALL_SHAPES = {"llama": Shape(2, 64, 128, 4, 2, 512), "llada": Shape(2, 64, 96, 4, 4, 512)}
@@ -119,9 +119,9 @@ def bench(
         print(f"{name} {part}: {json.dumps({k: v for k, v in found.items() if k not in ('all_steps_s', 'sharding')})}", flush=True)
         return found
 
-    for checkpointing in (False, True):
-        key = "with_checkpointing" if checkpointing else "without_checkpointing"
-        options = (checkpointing, rows, length, steps)
+    parts = {"without_checkpointing": (False, False), "with_checkpointing": (True, False), "compiled": (False, True)}
+    for key, how in parts.items():
+        options = (*how, rows, length, steps)
         training[key] = measure(key, lambda: _train(name, shape, device, precision, *options))  # noqa: B023
         if "step_s" not in training[key] and precision == "bf16_mixed":
             training[f"{key}_bf16"] = measure(f"{key}_bf16", lambda: _train(name, shape, device, "bf16", *options))  # noqa: B023
@@ -133,7 +133,7 @@ def bench(
     return record
 
 
-def _train(name, shape, device, precision, checkpointing, rows, length, steps) -> dict[str, object]:
+def _train(name, shape, device, precision, checkpointing, compiled, rows, length, steps) -> dict[str, object]:
     model = make_model(name, shape, device)
     if precision == "bf16":
         round_weights(model, torch.bfloat16)
@@ -142,6 +142,8 @@ def _train(name, shape, device, precision, checkpointing, rows, length, steps) -
     model.train()
     wrapped = SupervisedLogits(model)
     shard(wrapped, model.model.layers, precision, device)
+    if compiled:
+        compile_layers(model)
     policy = PolicyCheck(wrapped, model.model.layers, precision)
     optimizer = torch.optim.AdamW(wrapped.parameters(), lr=1e-6, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     _free(device)  # what sharding held of whole weights

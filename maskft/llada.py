@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, LlamaConfig, LlamaForCausalLM
 from transformers.masking_utils import sdpa_mask
@@ -117,7 +116,8 @@ class _NoRotation(nn.Module):
         return x.new_ones(1, 1, 1), x.new_zeros(1, 1, 1)
 
 
-def _rotated(states: Float[Tensor, "b h l d"], position_ids: Int[Tensor, "#b l"], theta: float) -> Float[Tensor, "b h l d"]:
+# Shapes are in words where ``torch.compile`` looks: it does not go through the checks that the tests put around annotations.
+def _rotated(states: Tensor, position_ids: Tensor, theta: float) -> Tensor:  # (b, h, l, d), (1 or b, l)
     size = states.shape[-1]
     pairs = torch.arange(0, size, 2, dtype=torch.float32, device=states.device)
     angles = position_ids[:, None, :, None].float() * theta ** (-pairs / size)

@@ -156,6 +156,9 @@ PARTS: dict[str, Callable[[Mapping], list[str]]] = {
     ] + [
         f"peak memory at {medians['peak_memory']['vocabulary']} words, share of {peer.replace('_', ' ')}'s {share}"
         for peer, share in medians["peak_memory"]["share_of"].items()
+    ] + [
+        f"the least peak memory, {medians['peak_memory']['least']}: {share} of {peer.replace('_', ' ')}'s"
+        for peer, share in medians["peak_memory"].get("least_share_of", {}).items()
     ],
     # Measured where there was a GPU.
     "diffusion_sampling_8b": lambda medians: [
@@ -164,12 +167,18 @@ PARTS: dict[str, Callable[[Mapping], list[str]]] = {
             f"equal in bfloat16, answers {f'of {length} tokens' if length.isdigit() else 'that never end'}: {row['equal_answers']} ({row['equal_tokens']} tokens)"
             for length, row in medians["seconds_per_question_by_answer_length"].items()
         ),
+        *(f"answers of 20 tokens, {batch} at a time {row['ratio']}" for batch, row in medians.get("other_batches", {}).items()),
         f"equal in float32: {medians['float32']['equal_answers']}",
     ],
     "training_step_8b": lambda medians: PARTS["training_step"](medians),
+    "training_step_128k": lambda medians: PARTS["training_step"](medians),
     "training_step_smollm2": lambda medians: PARTS["training_step"](medians),
     "training_step_smollm2_recorded": lambda medians: PARTS["training_step"](medians),
-    "ar_evaluation_8b": lambda medians: PARTS["ar_evaluation"](medians),
+    "ar_evaluation_8b": lambda medians: [
+        *PARTS["ar_evaluation"](medians),
+        *(f"tokens before the first that differs in bfloat16, {peer.replace('_', ' ')}: {medians['equal_tokens'][peer]}" for peer in medians["ratio"]),
+        f"equal in float32: {medians['float32']}",
+    ],
     "whole_study": lambda medians: [
         f"{medians['minutes_in_all']} minutes, Table 3 and Figure 2 first in {next(iter(medians['minutes'].values()))}",
         f"{medians['runs_equal_to_the_committed_records']} of {medians['runs']} runs equal the committed records",

@@ -48,7 +48,8 @@ def _attention(module, query, key, value, attention_mask, *, packed_rows: Rows |
         return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **options)
     index, batch, width = packed_rows
 
-    def spread(states: Float[Tensor, "1 heads tokens size"]) -> Float[Tensor, "batch heads width size"]:
+    # Of (1, heads, tokens, size): (batch, heads, width, size); not annotated, as in ``llada``.
+    def spread(states: Tensor) -> Tensor:
         tokens = states[0].transpose(0, 1)
         places = tokens.new_zeros(batch * width, *tokens.shape[1:]).index_copy(0, index, tokens)
         return places.unflatten(0, (batch, width)).transpose(1, 2)

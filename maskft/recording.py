@@ -5,8 +5,10 @@ launches all of them at once. It reads and writes where its tensors lay when it 
 (weights, gradients, a cache) stays in its place and is changed there.
 """
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -36,19 +38,19 @@ class Recorded:
     the memory of a call, which all recordings share, for no two are at work at once.
 
     Args:
-        function: Of tensors on the GPU; returns a tensor or None, launches the same kernels for all inputs of a shape and
+        function: Of tensors on the GPU; returns a tensor, a tuple of them or None, launches the same kernels for all inputs of a shape and
             never waits for the GPU.
         device: The GPU; on a CPU, every call computes as ever.
     """
 
-    def __init__(self, function: Callable[..., Tensor | None], device: torch.device):
+    def __init__(self, function: Callable[..., Tensor | tuple[Tensor, ...] | None], device: torch.device):
         self.function, self.device = function, device
         self.recordings: dict[tuple, tuple | None] = {}
         if device.type == "cuda":
             # Autograd's accumulation belongs to the stream that first used a weight; graphs cannot be recorded on the usual one.
             self.stream, self.pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
-    def __call__(self, *tensors: Tensor) -> Tensor | None:
+    def __call__(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...] | None:
         """What the function returns, as a copy of its own."""
         if self.device.type != "cuda":
             return self.function(*tensors)
@@ -58,18 +60,36 @@ class Recorded:
             return self._aside(*(tensor.to(self.device) for tensor in tensors))
         if self.recordings[key] is None:
             own, graph = [tensor.to(self.device, copy=True) for tensor in tensors], torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+            with _without_collection(), torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 result = self.function(*own)
             self.recordings[key] = graph, own, result
         graph, own, result = self.recordings[key]
         for mine, given in zip(own, tensors, strict=True):
             mine.copy_(given, non_blocking=True)
         graph.replay()
-        return None if result is None else result.clone()
+        return _copy(result)
 
-    def _aside(self, *tensors: Tensor) -> Tensor | None:
+    def _aside(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...] | None:
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
             result = self.function(*tensors)
         torch.cuda.current_stream(self.device).wait_stream(self.stream)
-        return None if result is None else result.clone()
+        return _copy(result)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """A graph of before that is destroyed while another is recorded, which Python may do at any moment, ends the recording."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _copy(result: Tensor | tuple[Tensor, ...] | None) -> Tensor | tuple[Tensor, ...] | None:
+    if isinstance(result, tuple):
+        return tuple(map(torch.clone, result))
+    return None if result is None else result.clone()

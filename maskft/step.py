@@ -219,6 +219,26 @@ def recompute_activations(model) -> None:
     enable()
 
 
+def compile_layers(model, *, answers: bool = False) -> None:
+    """Fuse the small kernels of each layer by ``torch.compile`` where it trains; changes ``model`` in place.
+
+    Layers share what is compiled: once for the first length and once for all others, each in some ten seconds.
+
+    Args:
+        model: A Llama.
+        answers: Compile what a dLLM answers with as well, but for its last layer, of which a sampler needs one block alone.
+            Without, answers are computed as ever.
+    """
+    layers = model.model.layers
+    for layer in layers:
+        always = answers and layer is not layers[-1]
+        layer.forward = partial(_forward, layer, always, layer.forward, torch.compile(layer.forward))
+
+
+def _forward(layer, always: bool, plain: Callable, compiled: Callable, *arguments, **options):
+    return (compiled if always or layer.training else plain)(*arguments, **options)
+
+
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """AdamW's groups of the trained parameters: no weight decay on biases and norms."""
     trained = [p for p in model.parameters() if p.requires_grad]

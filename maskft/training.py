@@ -48,6 +48,7 @@ from .step import (
     batch_loss,
     can_record_steps,
     check_finite,
+    compile_layers,
     count_batch,
     learning_rate_factor,
     loss_weights,
@@ -142,12 +143,14 @@ def train(
         # bf16 through the accelerator would stay set for every later run of this process; the context is this run's own.
         wrapped, optimizer = accelerator.prepare(wrapped, optimizer)
         autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16_mixed")
+    if execution.compile_layers:  # after sharding, whose hooks stay outside, and after the copy that answers
+        compile_layers(model, answers=config.method == "dllm" and not execution.shard)
     steps_per_epoch = math.ceil(len(texts) / config.train_batch_size)
     progress = _Progress(config, store, accelerator)
     checkpoints = Checkpoints(staging, config, accelerator)
     state = checkpoints.load(wrapped, optimizer)
     recorded = None
-    is_alone = not execution.shard and n_ranks == 1 and not execution.activation_checkpointing
+    is_alone = n_ranks == 1 and not (execution.shard or execution.activation_checkpointing or execution.compile_layers)
     if is_alone and can_record_steps(model):
         # After a checkpoint is loaded: torch puts no moments back into an optimizer whose weights have gradients already.
         options = {"is_causal": config.method != "dllm", "autocast": config.precision == "bf16_mixed"}
@@ -163,6 +166,8 @@ def train(
         mine, answers = questions[rank::n_ranks], None
         # Weights are gathered once, before anybody samples: from here on no rank waits for another.
         sampled = gather_replica(empty, model, compute_dtype(config.precision)) if execution.shard else model
+        if execution.shard and execution.compile_layers and config.method == "dllm":
+            compile_layers(sampled, answers=True)
         with suppress(Interrupted), sigterm.breaking(), autocast:
             answers = answer_questions(sampled, prompts, [row["question"] for row in mine], config)
         found = gather_object([None if answers is None else score_answers(step, mine, answers)])
@@ -259,6 +264,7 @@ def train(
         "per_device_train_batch_size": math.ceil(config.train_batch_size / (n_ranks * n_parts)),
         "gradient_accumulation_steps": n_parts,
         "activation_checkpointing": execution.activation_checkpointing,
+        "compile_layers": execution.compile_layers,
         "sharding": state.sharding,
         "resumed_at": state.resumed_at,
         "wall_time_s": round(spent_before + time.perf_counter() - clock, 1),

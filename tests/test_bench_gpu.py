@@ -19,6 +19,8 @@ def test_the_command_writes_a_record_a_shape(tmp_path, capsys, monkeypatch):
         plain, recomputed = record["training"]["without_checkpointing"], record["training"]["with_checkpointing"]
         assert record["command"] == f"maskft bench gpu --small --output 'of mine' {' '.join(sizes)}"
         assert plain["loss"] == recomputed["loss"] > 0
+        assert record["training"]["compiled"]["loss"] == pytest.approx(plain["loss"], rel=0.01)
+        assert record["training"]["compiled"]["sharding"] == plain["sharding"]
         assert plain["tokens_per_s"] == pytest.approx(2 * 16 / plain["step_s"])
         assert plain["sharding"]["param_dtype"] == "bfloat16" and plain["sharding"]["master_dtype"] == "float32"
         sampling = record["sampling"]

@@ -1,12 +1,14 @@
 """Recorded steps: on a CPU that what is recorded computes the same, on a GPU that a recording does."""
 
+import gc
+
 import pytest
 import torch
 
 from maskft.losses import IGNORED
 from maskft.models import load_base
-from maskft.recording import Recorded, can_record
-from maskft.samplers import generate_ar
+from maskft.recording import Recorded, _without_collection, can_record
+from maskft.samplers import block_pass, generate_ar, generate_diffusion, generate_diffusion_drafted
 from maskft.samplers.autoregressive import GrowingAnswers, cut_at_stop, grow_answers, pad_left
 from maskft.step import (
     RecordedGradients,
@@ -40,6 +42,33 @@ def test_each_shape_is_recorded_by_itself_and_replayed():
     assert calls == [(2,), (2,), (3,), (3,)]  # at once and recorded; the rest are replays
     assert [result.tolist() for result in results] == [[2 * value] * n for n in (2, 3) for value in (1.0, 2.0, 3.0, 4.0)]
     assert float(kept) == 5 * (1 + 2 + 3 + 4)
+
+
+def test_an_older_recording_that_is_garbage_does_not_end_a_new_one():
+    """Destroying a graph while another is recorded ends that; Python may collect at any allocation."""
+    with _without_collection():
+        assert not gc.isenabled()
+        with _without_collection():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    if not torch.cuda.is_available():
+        return
+    before = gc.get_threshold()
+    try:
+        for _ in range(3):
+            cycle = []
+            recorded = Recorded(lambda x, cycle=cycle: [[] for _ in range(100)] and x + 1, torch.device("cuda"))
+            cycle.append(recorded)  # it holds itself, so that only the collector frees it
+            gc.set_threshold(10**6)
+            assert [int(recorded(torch.tensor(n))) for n in range(2)] == [1, 2]
+            recorded = Recorded(lambda x: [[] for _ in range(100)] and x + 1, torch.device("cuda"))
+            recorded(torch.tensor(0))
+            del cycle
+            gc.set_threshold(1, 1, 1)
+            assert int(recorded(torch.tensor(5))) == 6
+    finally:
+        gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16_mixed"])
@@ -114,3 +143,32 @@ def test_a_batch_that_supervises_nothing_adds_nothing():
     batch = {"input_ids": torch.tensor([[5, 6]]), "attention_mask": torch.ones(1, 2, dtype=torch.long)}
     loss = recorded(batch, 2, none, none, none.clone().fill_(IGNORED), torch.zeros(0))
     assert float(loss) == 0 and not any(bool(weight.grad.any()) for weight in model.parameters())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("steps", "batch_size"), [(24, 1), (24, 3), (12, None), (18, 2)])
+def test_recorded_passes_make_the_answers_of_plain_ones(monkeypatch, device, steps, batch_size):
+    """Three rows are filled up to four, widths to multiples; rows are at steps of their own, so their counts differ."""
+    model, prompts = load_base("tiny-dllm", method="dllm")
+    model.to(device)
+    asked = [prompts.question(question) for question in QUESTIONS]
+    options = {"max_new_tokens": 24, "block_length": 4, "mask": prompts.ids.mask, "stop": prompts.ids.stop, "pad": prompts.ids.pad}
+    widths, committed, forward = set(), [], model.model.forward
+
+    def note_width(*arguments, **given):
+        widths.add(given["input_ids"].shape)
+        return forward(*arguments, **given)
+
+    monkeypatch.setattr(block_pass, "can_record", lambda model: False)
+    plain = generate_diffusion(model, asked, steps=steps, batch_size=batch_size, **options)
+    monkeypatch.setattr(block_pass, "can_record", lambda model: True)
+    monkeypatch.setattr(model.model, "forward", note_width)
+    assert generate_diffusion(model, asked, steps=steps, batch_size=batch_size, **options) == plain
+    assert generate_diffusion(model, asked, steps=steps, batch_size=batch_size, on_commit=committed.append, **options) == plain
+    if steps == options["max_new_tokens"]:
+        assert generate_diffusion_drafted(model, asked, batch_size=batch_size, **options) == plain
+    assert committed and all(rows & (rows - 1) == 0 and width % block_pass.WIDTH_MULTIPLE == 0 for rows, width in widths)
+    widths.clear()
+    monkeypatch.setattr(block_pass, "LARGEST_RECORDED", 0)  # wide ones are computed as they are
+    assert generate_diffusion(model, asked, steps=steps, batch_size=batch_size, **options) == plain
+    assert any(width % block_pass.WIDTH_MULTIPLE for _, width in widths)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from maskft.execution import Execution
 from maskft.runs import RunStore
@@ -59,6 +60,32 @@ def test_two_sharded_processes_have_the_losses_of_one(trained, name, tolerance):
         assert {k: alone[k] for k in alone if k.startswith("n_")} == {k: both[k] for k in both if k.startswith("n_")}
     metrics = [[(row["step"], row["category"], row["n_questions"]) for row in s.metrics(configs[name])] for s in (one, two)]
     assert metrics[0] == metrics[1]
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_compiled_layers_have_the_losses_of_plain_ones(trained, torchrun, tmp_path, shard):
+    """By one process, whose dLLM answers with compiled layers too, and by two under FSDP2."""
+    configs, one, _ = trained
+    configs = [configs["masked_ar"], configs["mixed"]]
+    listed = tmp_path / "configs.jsonl"
+    listed.write_text("".join(json.dumps(config.to_dict()) + "\n" for config in configs))
+    arguments = ["--store", tmp_path / "compiled", "--configs", listed, "--compile-layers"]
+    if shard:
+        ranks = torchrun("-m", "maskft.training", *arguments, "--shard")
+        output, _ = ranks.communicate(timeout=400)
+        assert ranks.returncode == 0, output[-3000:]
+    else:
+        counters.clear()
+        assert main([str(each) for each in arguments]) == 0
+        assert counters["stats"]["unique_graphs"] > 0
+    compiled = RunStore(tmp_path / "compiled")
+    for config, tolerance in zip(configs, (1e-5, 0.01), strict=True):
+        assert compiled.record(config)["compile_layers"] is True and one.record(config)["compile_layers"] is False
+        for plain, fused in zip(losses(one, config), losses(compiled, config), strict=True):
+            assert math.isclose(plain["loss"], fused["loss"], rel_tol=tolerance)
+            assert math.isclose(plain["grad_norm"], fused["grad_norm"], rel_tol=max(tolerance, 1e-4))
+        scores = [{(row["step"], row["category"]) for row in store.metrics(config)} for store in (one, compiled)]
+        assert scores[0] == scores[1]
 
 
 def test_the_record_says_what_was_in_force(trained):

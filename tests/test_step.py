@@ -10,6 +10,7 @@ from maskft.step import (
     SupervisedLogits,
     batch_indices,
     batch_loss,
+    compile_layers,
     count_batch,
     learning_rate_factor,
     make_collator,
@@ -106,3 +107,18 @@ def test_a_dllm_learns_at_the_masked_positions_and_a_causal_model_one_before():
     assert columns.tolist() == [1, 3] and labels.tolist() == [7, 9]
     rows, columns, labels = supervised_positions(batch, "ar")
     assert columns.tolist() == [0, 2] and labels.tolist() == [7, 9] and rows.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_compiled_layers_are_those_that_train_and_where_asked_for_all_that_answer_but_the_last(monkeypatch, answers):
+    """Three layers: of an answer the last is never compiled."""
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda forward: lambda *given, **options: calls.append(forward) or forward(*given, **options))
+    model, _ = load_base("tiny-dllm", method="dllm")
+    expected = model(input_ids=torch.tensor([[5, 6, 7]])).logits
+    compile_layers(model, answers=answers)
+    model.train()
+    assert torch.equal(model(input_ids=torch.tensor([[5, 6, 7]])).logits, expected) and len(calls) == len(model.model.layers) == 3
+    calls.clear()
+    model.eval()
+    assert torch.equal(model(input_ids=torch.tensor([[5, 6, 7]])).logits, expected) and len(calls) == 2 * answers

@@ -9,7 +9,8 @@ take prompts as token ids and return answers as token ids; they know nothing abo
 
 from maskft.samplers.approximate import generate_diffusion_approximate
 from maskft.samplers.autoregressive import cut_at_stop, generate_ar, pad_left
-from maskft.samplers.diffusion import Commit, choose_commits, commits_per_step, generate_diffusion
+from maskft.samplers.block_pass import choose_commits
+from maskft.samplers.diffusion import Commit, commits_per_step, generate_diffusion
 from maskft.samplers.drafting import generate_diffusion_drafted
 
 __all__ = [

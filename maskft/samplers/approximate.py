@@ -10,12 +10,8 @@ from collections.abc import Sequence
 import torch
 
 from maskft.ar_shift import has_ar_shift
-from maskft.samplers.diffusion import (
-    Canvases,
-    check_request,
-    choose_commits,
-    fill_blocks,
-)
+from maskft.samplers.block_pass import choose_commits
+from maskft.samplers.diffusion import Canvases, check_request, fill_blocks
 from maskft.samplers.last_layer import Everywhere, LastLayerAtWindow
 
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from maskft.ar_shift import has_ar_shift
 from maskft.samplers.autoregressive import check_prompts, cut_at_stop, pad_left, without_gradients
-from maskft.samplers.last_layer import LastLayerAtWindow
+from maskft.samplers.block_pass import BlockPass
 
 
 def commits_per_step(n_masked: int, n_steps: int) -> list[int]:
@@ -27,31 +26,6 @@ def commits_per_step(n_masked: int, n_steps: int) -> list[int]:
     """
     each, rest = divmod(n_masked, n_steps)
     return [each + (step < rest) for step in range(n_steps)]
-
-
-def choose_commits(
-    logits: Float[Tensor, "batch block vocab"],
-    is_masked: Bool[Tensor, "batch block"],
-    mask: int,
-    count: int | Int[Tensor, " batch"],
-) -> tuple[Int[Tensor, "batch block"], Bool[Tensor, "batch block"], Float[Tensor, "batch block"]]:
-    """The most confident ``count`` masked positions of each row (one number, or one a row), and their tokens (``low_confidence`` at temperature 0).
-
-    Confidence is the softmax probability of the most likely token in float32: in bfloat16 everything above 0.998 is
-    1.0, and a model that knows its documents is mostly there. Ties go to the leftmost position and the lowest token id.
-    The mask itself is never a candidate.
-
-    Returns:
-        ``(tokens, committed, confidence)``; confidence is -inf where nothing is masked.
-    """
-    scores = logits.float().clone()
-    scores[..., mask] = -torch.inf
-    top = scores.max(dim=-1)
-    confidence = (top.values - scores.logsumexp(dim=-1)).exp()
-    confidence = confidence.masked_fill(~is_masked, -torch.inf)
-    rank = confidence.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-    committed = (rank < torch.as_tensor(count, device=rank.device).reshape(-1, 1)) & is_masked
-    return top.indices, committed, confidence
 
 
 class Commit(NamedTuple):
@@ -240,20 +214,15 @@ def generate_diffusion(
         raise ValueError(f"steps={steps} must be a multiple of the {n_blocks} blocks and at most {max_new_tokens}")
 
     schedule = commits_per_step(block_length, steps // n_blocks)
-    # Such a model moves its outputs one place on, and so needs the state before the block, which then leads its outputs.
-    n_before = int(has_ar_shift(model))
 
     def fill(canvases: Canvases) -> None:
-        last_layer.window = torch.cat([canvases.window[:, :n_before] - 1, canvases.window], dim=1)
-        counts = [schedule[n % len(schedule)] for n in canvases.passes]
-        count = counts[0] if len(set(counts)) == 1 else torch.tensor(counts, device=model.device)
-        logits = model(input_ids=canvases.ids, attention_mask=canvases.attention_mask, use_cache=False).logits[:, n_before:]
-        tokens, committed, confidence = choose_commits(logits, canvases.block == mask, mask, count)
+        counts = torch.tensor([schedule[n % len(schedule)] for n in canvases.passes])
+        tokens, committed, confidence = look(canvases.ids, canvases.attention_mask, canvases.window, counts)
         canvases.commit(tokens, committed)
         if on_commit is not None:
             for i, position in committed.nonzero().tolist():
                 place, sure = canvases.blocks[i] * block_length + position, float(confidence[i, position])
                 on_commit(Commit(canvases.rows[i], canvases.passes[i], place, int(tokens[i, position]), sure))
 
-    with LastLayerAtWindow(model) as last_layer:
+    with BlockPass(model, mask) as look:
         return fill_blocks(prompts, fill, device=model.device, stop=stop, pad=pad, whole_blocks=on_commit is not None, **request)

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from maskft.ar_shift import has_ar_shift
-from maskft.samplers.diffusion import Canvases, Commit, check_request, choose_commits, fill_blocks
-from maskft.samplers.last_layer import LastLayerAtWindow
+from maskft.samplers.block_pass import BlockPass
+from maskft.samplers.diffusion import Canvases, Commit, check_request, fill_blocks
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,6 @@ def generate_diffusion_drafted(
     """
     request = {"max_new_tokens": max_new_tokens, "block_length": block_length, "mask": mask, "batch_size": batch_size}
     check_request(model, prompts, **request)
-    n_before = int(has_ar_shift(model))
     known: dict[int, _Row] = {}
 
     def fill(canvases: Canvases) -> None:
@@ -90,9 +88,7 @@ def generate_diffusion_drafted(
             rows = torch.tensor([i for i, _, _ in seen], device=model.device)
             ids = canvases.ids[rows].scatter(1, canvases.window[rows], torch.tensor([state for _, state, _ in seen], device=model.device))
             window = torch.stack([columns for *_, columns in seen])
-            last_layer.window = torch.cat([window[:, :n_before] - 1, window], dim=1)
-            logits = model(input_ids=ids, attention_mask=canvases.attention_mask[rows], use_cache=False).logits[:, n_before:]
-            tokens, chosen, confidence = choose_commits(logits, ids.gather(1, window) == mask, mask, 1)
+            tokens, chosen, confidence = look(ids, canvases.attention_mask[rows], window, torch.ones(len(rows), dtype=torch.long))
             said_to = zip(tokens.tolist(), confidence.tolist(), chosen.int().argmax(dim=1).tolist(), strict=True)
             for (i, state, _), answer in zip(seen, said_to, strict=True):
                 views[i].append((state, *answer))
@@ -114,5 +110,5 @@ def generate_diffusion_drafted(
         committed = torch.tensor(blocks, device=model.device)
         canvases.commit(committed, committed != mask)
 
-    with LastLayerAtWindow(model) as last_layer:
+    with BlockPass(model, mask) as look:
         return fill_blocks(prompts, fill, device=model.device, stop=stop, pad=pad, whole_blocks=on_commit is not None, **request)

@@ -1,7 +1,8 @@
 """Greedy AR answers against transformers' other ways: ``python tests/benchmarks/ar_evaluation.py``.
 
 Peers: ``generate`` with a static cache on the same batches, and continuous batching (``generate_batch``). Same model, same
-questions; answers must be equal. With ``--shape llama-8b``, on a GPU, random weights in bfloat16 and answers that do not end.
+questions; answers must be equal. With ``--shape llama-8b``, on a GPU, random weights in bfloat16 and answers that do not end;
+there answers are counted as they come out, and compared in float32 on a few.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from transformers.generation import ContinuousBatchingConfig
 from maskft.bench_gpu import PAPER_SHAPES, SMALL_SHAPES, make_model
 from maskft.models import load_base
 from maskft.samplers import cut_at_stop, generate_ar, pad_left
+from maskft.sharding import round_weights
 
 SHAPES = {"llama-8b": PAPER_SHAPES["llama"], "llama-small": SMALL_SHAPES["llama"]}  # the small one tries the command without a GPU
 
@@ -40,8 +42,10 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
         asked = [prompts.question(text) for text in questions(options.questions)]
     else:
         shape = SHAPES[options.shape]
-        model = make_model("llama", shape, device).requires_grad_(False).to(torch.bfloat16).eval()
+        model = make_model("llama", shape, device).requires_grad_(False).eval()
         stop, pad, asked = [shape.vocabulary - 1], 0, random_prompts(options.questions, shape.vocabulary)
+        float32 = _compare_in_float32(model, asked[:4], stop, pad)
+        round_weights(model, torch.bfloat16)
     paged = copy.deepcopy(model)
     # Batches are of like length on both sides that have batches.
     asked.sort(key=len)
@@ -68,40 +72,61 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
         )  # fmt: skip
         return [cut_at_stop(out[f"req_{i}"].generated_tokens, stop) for i in range(len(asked))]
 
-    sides = {"maskft": ours, "continuous_batching": continuous, "static_cache": static_cache}
+    sides = {"maskft": ours, "static_cache": static_cache, "continuous_batching": continuous}
     if options.shape != "tiny":
-        return _measure_large(options, sides, folder)
+        return _measure_large(options, sides, folder, float32)
     answers = {name: side() for name, side in sides.items()}
     equal = {name: sum(a == b for a, b in zip(found, answers["maskft"], strict=True)) for name, found in answers.items()}
     seconds = in_turns(sides, options.rounds)
     return _write("ar_evaluation", "tiny AR base, float32", seconds, equal, len(asked), folder)
 
 
-def _measure_large(options: argparse.Namespace, sides: dict, folder: Path) -> dict:
-    """One side after the other, the first call apart, in which graphs are recorded and code is compiled; written anew after each."""
-    answers, seconds, equal, record = {}, {}, {}, {}
+def _compare_in_float32(model, asked: list[list[int]], stop: list[int], pad: int, n: int = 16) -> str:
+    """How many answers of a few are those of ``generate``: in bfloat16 random weights decide between near ties."""
+    ours = generate_ar(model, asked, max_new_tokens=n, stop=stop, pad=pad)
+    padded, mask = (x.to(model.device) for x in pad_left(asked, pad))
+    limits = {"max_new_tokens": n, "do_sample": False, "eos_token_id": stop, "pad_token_id": pad}
+    theirs = model.generate(input_ids=padded, attention_mask=mask, **limits)[:, padded.shape[1] :].tolist()
+    return f"{sum(a == cut_at_stop(b, stop) for a, b in zip(ours, theirs, strict=True))} of {len(asked)}"
+
+
+def _measure_large(options: argparse.Namespace, sides: dict, folder: Path, float32: str) -> dict:
+    """One side after the other, the first call apart, in which graphs are recorded and code is compiled; written anew after each.
+
+    Equal tokens are those before the first that differs: after it the two answer on.
+    """
+    answers, seconds, equal, tokens, failed, record = {}, {}, {}, {}, {}, {}
     for name, side in sides.items():
-        seconds[name] = []
-        for turn in range(1 + options.rounds):
-            begun = time.perf_counter()
-            answers[name] = side()
-            seconds[name] += [time.perf_counter() - begun] if turn else []
-            print(name, turn, f"{time.perf_counter() - begun:.2f} s", flush=True)
+        taken = []
+        try:
+            for turn in range(1 + options.rounds):
+                begun = time.perf_counter()
+                answers[name] = side()
+                taken += [time.perf_counter() - begun] if turn else []
+                print(name, turn, f"{time.perf_counter() - begun:.2f} s", flush=True)
+        except Exception as error:  # the other sides are still worth their time
+            failed[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            print(name, failed[name], flush=True)
+            continue
+        seconds[name] = taken
         equal[name] = sum(a == b for a, b in zip(answers[name], answers["maskft"], strict=True))
+        alike = [next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a)) for a, b in zip(answers[name], answers["maskft"], strict=True)]
+        tokens[name] = f"{sum(alike)} of {sum(map(len, answers['maskft']))}"
         if len(seconds) > 1:
             what = f"{options.shape} shape, random weights, bfloat16, {options.new_tokens} tokens each"
-            record = _write("ar_evaluation_8b", what, seconds, equal, options.questions, folder)
+            more = {"equal_tokens": tokens, "float32": float32, "failed": failed}
+            record = _write("ar_evaluation_8b", what, seconds, equal, options.questions, folder, more)
     return record
 
 
-def _write(name: str, what: str, seconds: dict[str, list[float]], equal: dict[str, int], n_questions: int, folder: Path) -> dict:
+def _write(name: str, what: str, seconds: dict[str, list[float]], equal: dict[str, int], n_questions: int, folder: Path, more: dict | None = None) -> dict:
     ratios = {side: round(median_ratio(taken, seconds["maskft"]), 2) for side, taken in seconds.items() if side != "maskft"}
     return write_record(
         name, ratio=min(ratios.values()), goal=1, folder=folder, script="ar_evaluation",
         peer="transformers' static cache and continuous batching, the faster", what=f"questions a second, {what}",
         medians={
             "seconds_per_question": {side: round(statistics.median(s) / n_questions, 5) for side, s in seconds.items()},
-            "ratio": ratios, "questions": n_questions, "equal_answers": equal,
+            "ratio": ratios, "questions": n_questions, "equal_answers": equal, **(more or {}),
         },
     )  # fmt: skip
 

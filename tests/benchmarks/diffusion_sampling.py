@@ -10,6 +10,7 @@ counted as they come out in bfloat16, and compared in float32 on a few.
 """
 
 import argparse
+import copy
 import gc
 import random
 import statistics
@@ -27,6 +28,7 @@ from maskft.evaluation import rows_that_fit
 from maskft.models import load_base
 from maskft.samplers import cut_at_stop, generate_diffusion, pad_left
 from maskft.sharding import round_weights
+from maskft.step import compile_layers
 
 BLOCK = 4
 NEVER = "never"
@@ -102,14 +104,21 @@ def measure_large(options: argparse.Namespace, folder: Path) -> dict:
     shape, device = SHAPES_8B[options.shape], torch.device("cuda" if torch.cuda.is_available() else "cpu")
     mask, stop = shape.vocabulary - 2, shape.vocabulary - 1
     model = make_model("llada", shape, device).requires_grad_(False).eval()
-    asked = random_prompts(options.batch, shape.vocabulary)
+    asked = random_prompts(max(options.batch, *options.other_batches, 1), shape.vocabulary)
 
-    def both(prompts: list[list[int]], length: int | str, n: int) -> tuple[float, list, float, list]:
+    def timed_answers(side: str, prompts: list[list[int]], length: int | str, n: int) -> tuple[float, list]:
         common = {"max_new_tokens": n, "block_length": BLOCK, "steps": n, "mask": mask, "pad": 0}
-        with ending_after(model, length, mask=mask, stop=stop, max_new_tokens=n):
-            ours, answers = timed(lambda: generate_diffusion(model, prompts, stop=(stop,), **common))
-            theirs, whole = timed(lambda: published_sampler(model, prompts, **common))
-        return theirs, [cut_at_stop(row, (stop,)) for row in whole], ours, answers
+        with ending_after(sides[side], length, mask=mask, stop=stop, max_new_tokens=n):
+            if side == "published":
+                seconds, whole = timed(lambda: published_sampler(sides[side], prompts, **common))
+                return seconds, [cut_at_stop(row, (stop,)) for row in whole]
+            return timed(lambda: generate_diffusion(sides[side], prompts, stop=(stop,), **common))
+
+    def warm_up(prompts: list[list[int]]) -> None:
+        """Every side on two widths: what is compiled for one is compiled again, for all, at the second."""
+        for side in sides:
+            for n in (BLOCK, options.new_tokens) if side != "published" else (BLOCK,):
+                timed_answers(side, prompts, 1, n)
 
     def equal(reference: list[list[int]], answers: list[list[int]]) -> dict[str, str]:
         pairs = list(zip(reference, answers, strict=True))
@@ -119,29 +128,47 @@ def measure_large(options: argparse.Namespace, folder: Path) -> dict:
             "equal_tokens": f"{same} of {sum(max(map(len, row)) for row in pairs)}",
         }
 
-    _, reference, _, answers = both(asked[:4], NEVER, min(16, options.new_tokens))
-    medians = {"batch": options.batch, "new_tokens": options.new_tokens, "float32": equal(reference, answers)}
+    def measure(prompts: list[list[int]], length: int | str) -> dict:
+        found = {side: timed_answers(side, prompts, length, options.new_tokens) for side in sides}
+        theirs, reference = found.pop("published")
+        fastest = min(found, key=lambda side: found[side][0])
+        each = {f"{side.replace(', ', '_')}_s": round(seconds / len(prompts), 4) for side, (seconds, _) in found.items()}
+        return {
+            "ratio": round(theirs / found[fastest][0], 2), "published_s": round(theirs / len(prompts), 4), **each, "fastest": fastest,
+            **equal(reference, found[fastest][1]),
+        }  # fmt: skip
+
+    sides = {"maskft": model, "published": model}
+    few = [timed_answers(side, asked[:4], NEVER, min(16, options.new_tokens))[1] for side in ("published", "maskft")]
+    medians = {"batch": options.batch, "new_tokens": options.new_tokens, "float32": equal(*few)}
     print("float32", medians["float32"], f"after {time.perf_counter() - begun:.0f} s", flush=True)
     round_weights(model, torch.bfloat16)
     gc.collect()
     torch.cuda.empty_cache()
-    both(asked, NEVER, BLOCK)  # to warm up
+    if options.compiled:
+        sides["maskft, compiled"] = copy.deepcopy(model)
+        compile_layers(sides["maskft, compiled"], answers=True)
+    warm_up(asked[: options.batch])
     by_length = medians["seconds_per_question_by_answer_length"] = {}
     for length in [text if text == NEVER else int(text) for text in options.lengths]:
         if time.perf_counter() - begun > options.seconds:
             break
-        theirs, reference, ours, answers = both(asked, length, options.new_tokens)
-        by_length[str(length)] = {
-            "ratio": round(theirs / ours, 2), "published_s": round(theirs / len(asked), 4), "maskft_s": round(ours / len(asked), 4),
-            **equal(reference, answers),
-        }  # fmt: skip
+        by_length[str(length)] = measure(asked[: options.batch], length)
         print(length, by_length[str(length)], f"after {time.perf_counter() - begun:.0f} s", flush=True)
         middle = "20" if "20" in by_length else str(length)
-        record = write_record(
-            "diffusion_sampling_8b", ratio=by_length[middle]["ratio"], goal=5, peer="LLaDA's published sampler",
-            what=f"questions a second, answers {f'of {middle} tokens' if middle != NEVER else 'that never end'}, LLaDA-8B's shape, random weights, bfloat16",
-            medians=medians, folder=folder, script="diffusion_sampling",
-        )  # fmt: skip
+        saved = {
+            "benchmark": "diffusion_sampling_8b", "ratio": by_length[middle]["ratio"], "goal": 5, "peer": "LLaDA's published sampler",
+            "what": f"questions a second, answers {f'of {middle} tokens' if middle != NEVER else 'that never end'}, LLaDA-8B's shape, random weights, bfloat16",
+            "folder": folder, "script": "diffusion_sampling",
+        }  # fmt: skip
+        record = write_record(**saved, medians=medians)
+    for batch in options.other_batches:
+        if time.perf_counter() - begun > options.seconds:
+            break
+        warm_up(asked[:batch])
+        medians.setdefault("other_batches", {})[str(batch)] = measure(asked[:batch], 20)
+        print(batch, medians["other_batches"][str(batch)], f"after {time.perf_counter() - begun:.0f} s", flush=True)
+        record = write_record(**saved, medians=medians)
     return record
 
 
@@ -153,6 +180,8 @@ def main(arguments: list[str] | None = None, folder: Path = RECORDS) -> dict:
     parser.add_argument("--groups", type=int, default=2, help="rounds, each with questions of its own")
     parser.add_argument("--batch", type=int, default=16, help="questions of a group; ours takes fewer at a time where memory says so")
     parser.add_argument("--new-tokens", type=int, default=128)
+    parser.add_argument("--compiled", action="store_true", help="of an 8B shape: ours by torch.compile as well")
+    parser.add_argument("--other-batches", nargs="*", type=int, default=[], help="of an 8B shape: numbers of questions, answers of 20 tokens")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of an 8B shape: no further length is begun after them")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
