@@ -164,6 +164,10 @@ PARTS: dict[str, Callable[[Mapping], list[str]]] = {
     "diffusion_sampling_8b": lambda medians: [
         *PARTS["diffusion_sampling"](medians),
         *(
+            f"not compiled, answers {f'of {length} tokens' if length.isdigit() else 'that never end'}: {row['published_s'] / row['maskft_s']:.2f}"
+            for length, row in medians["seconds_per_question_by_answer_length"].items() if row.get("fastest") != "maskft"
+        ),
+        *(
             f"equal in bfloat16, answers {f'of {length} tokens' if length.isdigit() else 'that never end'}: {row['equal_answers']} ({row['equal_tokens']} tokens)"
             for length, row in medians["seconds_per_question_by_answer_length"].items()
         ),

@@ -150,7 +150,7 @@ def train(
     checkpoints = Checkpoints(staging, config, accelerator)
     state = checkpoints.load(wrapped, optimizer)
     recorded = None
-    is_alone = n_ranks == 1 and not (execution.shard or execution.activation_checkpointing or execution.compile_layers)
+    is_alone = not execution.shard and n_ranks == 1 and not execution.activation_checkpointing
     if is_alone and can_record_steps(model):
         # After a checkpoint is loaded: torch puts no moments back into an optimizer whose weights have gradients already.
         options = {"is_causal": config.method != "dllm", "autocast": config.precision == "bf16_mixed"}

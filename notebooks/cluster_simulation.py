@@ -17,8 +17,8 @@
 # What the paper's runs at its own scale would take on clusters of H100, by `maskft plan`'s model: each arm once, and four
 # seeds where the paper averages over four. No run of the paper was made. The model's operations are held to PyTorch's own
 # bookkeeping by the tests, its memory and hours also to what one H200 measured at both 8B shapes with random weights: steps
-# of 16 x 256 tokens, and answers of 128 tokens. Within a fifth of them are a third of the GPU's peak, and what the host needs to
-# launch a pass, which decides how long an AR model's answers take. That an H100's host is as quick, and what several GPUs
+# of 16 x 256 tokens, and answers of 128 tokens. Within a quarter of them are a third of the GPU's peak, and the least time of a
+# layer's recorded pass, which decides how long an AR model's answers take. That an H100 needs no more, and what several GPUs
 # lose to NVLink and to the network, are assumptions.
 #
 # A run takes a slot of 4 GPUs (Appendix A.4) or more; the number is the one with which the whole ends first. Runs start

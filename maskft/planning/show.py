@@ -80,8 +80,8 @@ def _on_gpus(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world_
     parts.append(
         f"{_ranges(scale)}\n"
         f"Measured: {hardware.COMPUTE_SHARE:.0%} of peak operations (torchtitan, Llama 3.1 8B with FSDP2 on 8 H100; one H200 had 27 "
-        f"to 40 %), and on an H200's host {1e3 * hardware.STEP_LAUNCH:.1f} ms to launch a layer in a step, "
-        f"{1e3 * hardware.ANSWER_LAUNCH:.1f} ms in a pass of answering. Assumed: {hardware.LINK_SHARE:.0%} of the link, "
+        f"to 40 %), and on an H200's host at least {1e3 * hardware.STEP_LAUNCH:.1f} ms for a layer in a step, "
+        f"{1e3 * hardware.ANSWER_LAUNCH:.1f} ms in a recorded pass of answering. Assumed: {hardware.LINK_SHARE:.0%} of the link, "
         f"{hardware.BANDWIDTH_SHARE:.0%} of memory bandwidth; FSDP2; every GPU answers questions with a whole bf16 copy of the model; "
         "a run has its GPUs for itself. Start, loading and writing are not counted."
     )

@@ -59,7 +59,7 @@ def evaluation_seconds(work: Work, gpu: Gpu, gpus: int, new: int, flops: Real) -
 
     The weights are gathered once, into a bf16 replica on each GPU (``sharding.gather_replica``). It then answers its share of
     the questions in batches, a pass over the model for every token of the batch (a dLLM: for every denoising step), which
-    computes, reads the weights, and is launched by the host; the slowest decides.
+    computes, reads the weights, and launches its layers, all recorded in one; the slowest decides.
     """
     run, n_weights = work.run, n_parameters(work.shape)
     questions = ceil(work.lengths.n_questions / gpus)
