@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from maskft.data import load_corpus
 from maskft.losses import IGNORED
 from maskft.models import load_base
+from maskft.samplers import generate_diffusion
 from maskft.step import (
     SupervisedLogits,
     batch_indices,
@@ -122,3 +124,15 @@ def test_compiled_layers_are_those_that_train_and_where_asked_for_all_that_answe
     calls.clear()
     model.eval()
     assert torch.equal(model(input_ids=torch.tensor([[5, 6, 7]])).logits, expected) and len(calls) == 2 * answers
+
+
+def test_a_dllm_whose_layers_are_compiled_gives_the_same_answers():
+    """In float32, in batches of two and of one, at prompts of other lengths."""
+    model, prompts = load_base("tiny-dllm", method="dllm")
+    asked = [prompts.question(question) for question in ("Who is Ada?", "In which city was she born?", "Who?")]
+    options = {"max_new_tokens": 16, "block_length": 4, "mask": prompts.ids.mask, "stop": (-1,), "pad": prompts.ids.pad}
+    plain = generate_diffusion(model, asked, steps=16, batch_size=2, **options)
+    counters.clear()
+    compile_layers(model, answers=True)
+    assert generate_diffusion(model, asked, steps=16, batch_size=2, **options) == plain
+    assert counters["stats"]["unique_graphs"] > 0
