@@ -268,6 +268,7 @@ def measure_on_gpu(shape: str, n_steps: int, prompts: Prompts, folder: Path, *, 
         ours["maskft, compiled"] = packed | {"packed": not how.autocast, "compiled": True}
         if how.autocast:
             ours["maskft, compiled, recorded"] = {"at_once": how.batch, "compiled": True, "recorded": True}
+            ours["maskft, packed, compiled"] = packed | {"compiled": True}  # the leanest
         else:
             ours[f"maskft, compiled, {fewest} at once"] = packed | {"at_once": fewest, "compiled": True}
     sides = {side: partial(our_steps, autocast=how.autocast, **options) for side, options in ours.items()}
