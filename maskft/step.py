@@ -116,7 +116,7 @@ WIDTH_MULTIPLE, OUTPUT_MULTIPLE = 32, 256
 
 def can_record_steps(model) -> bool:
     """Whether a model's training steps are launched slower than a GPU computes them, and can be recorded."""
-    return not pays(model.config.hidden_size) and can_record(model)
+    return can_record(model) and not pays(model.config.hidden_size)
 
 
 class RecordedGradients:

@@ -121,6 +121,28 @@ def test_the_loss_does_not_depend_on_how_many_passages_the_device_holds_nor_on_t
     assert losses[1][0] == pytest.approx(expected.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("lora", [False, True])
+def test_recorded_steps_teach_the_same(monkeypatch, lora):
+    """On a CPU they are computed as they are filled up, on a GPU replayed; the last batch of an epoch is short."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    texts = ["Ada was born in Kelso, OH.", "She has roots in Halden, NM. He wrote a thesis in Law.", "He.", "She wrote on law.", "Who?"]
+    taught, weights = [], []
+    for is_recorded in (False, True):
+        model, prompts = load_base("tiny-ar", method="masked_ar")
+        model.to(device)
+        if lora:
+            teach.add_lora(model, 4)
+        monkeypatch.setattr(teach, "can_record_steps", lambda model: is_recorded)  # noqa: B023
+        many = config(eval_steps=(0, 3, 6), train_batch_size=4, warmup_ratio=0.0)
+        options = {"held_back": [Question("Who?", "Ada")], "per_device_train_batch_size": 3, "say": quiet}
+        taught.append(teach.teach(model, prompts, passages(prompts, *texts), many, **options))
+        weights.append([p.detach().cpu() for p in model.parameters() if p.requires_grad])
+        assert all(p.grad is None for p in model.parameters())
+    assert taught[0].n_steps == 6 and taught[1].losses == pytest.approx(taught[0].losses, rel=1e-4)
+    assert taught[0].held_back == taught[1].held_back
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(*weights, strict=True))
+
+
 def test_teaching_stops_after_the_best_and_leaves_the_best_weights(monkeypatch):
     """Held-back accuracy 0.1, 0.9, then 0.5 four times: it stops at the sixth evaluation with the weights of the second."""
     given = iter([0.1, 0.9, 0.5, 0.5, 0.5, 0.5, 1.0])

@@ -24,14 +24,18 @@ from ..prompts import Prompts
 from ..runs import RunConfig
 from ..scales import SCALES
 from ..step import (
+    RecordedGradients,
     SupervisedLogits,
     batch_indices,
     batch_loss,
+    can_record_steps,
     count_batch,
     learning_rate_factor,
+    loss_weights,
     make_collator,
     make_optimizer,
     parts_of,
+    supervised_positions,
 )
 from .passages import Passage
 from .questions import Question
@@ -194,7 +198,10 @@ def teach(
         _copy(state["trained"], trained)
         del state  # a second copy of the weights
         say(f"{config.method} goes on from step {taught.n_steps}")
-    spent_before = taught.wall_time_s
+    spent_before, recorded = taught.wall_time_s, None
+    if can_record_steps(model):  # after the optimizer's state was loaded, as in ``training``
+        recorded = RecordedGradients(wrapped, model.device, is_causal=True, autocast=config.precision == "bf16_mixed")
+    n_rows = min(per_device_train_batch_size, config.train_batch_size)
 
     def passed() -> float:
         return spent_before + time.perf_counter() - clock
@@ -210,6 +217,10 @@ def teach(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_factor(step, config)
         for rows in parts_of(whole, -(-len(whole["input_ids"]) // per_device_train_batch_size)):
+            if recorded is not None:
+                where, columns, labels = supervised_positions(rows, config.method)
+                loss += float(recorded(rows, n_rows, where, columns, labels, loss_weights(rows, where, config, counts)))
+                continue
             batch = {name: value.to(model.device) for name, value in rows.items()}
             with autocast(model, config):
                 part = batch_loss(wrapped, batch, config, counts)
@@ -220,7 +231,7 @@ def teach(
             if not math.isfinite(value):
                 raise RuntimeError(f"{what} is {value} at step {step + 1}; use a smaller --learning-rate than {config.learning_rate}")
         optimizer.step()
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=recorded is None)
         taught.losses.append(loss)
         taught.n_steps, taught.train_tokens = step + 1, taught.train_tokens + counts["n_tokens"]
 
@@ -255,6 +266,7 @@ def teach(
             keep()
         if sigterm.came:
             raise Interrupted
+    optimizer.zero_grad()
     keep()  # what comes next, measuring, takes its time as well
     _copy(best, trained)
     model.eval()
