@@ -42,10 +42,7 @@ def answer_questions(
     model.eval()
     if config.method == "dllm":
         options = {"block_length": config.block_length, "mask": ids.mask, "on_commit": on_commit}
-        is_launched = model.device.type == "cpu" or not pays(model.config.hidden_size)
-        if len(questions) == 1 and config.sampler_steps == config.max_new_tokens and is_launched:
-            # Of one question a pass is mostly launching: the same tokens in fewer passes. A wide model's passes are recorded on a
-            # GPU and take as long as they compute: 17 ms for one canvas at LLaDA's shape on an H200, 31 ms for four.
+        if drafting_pays(model, config, len(questions)):
             answers = generate_diffusion_drafted(model, encoded, **options, **common)
         else:
             answers = generate_diffusion(model, encoded, steps=config.sampler_steps, **options, **common)
@@ -53,6 +50,16 @@ def answer_questions(
         answers = generate_ar(model, encoded, **common)
     model.train(was_training)
     return [prompts.decode(answer) for answer in answers]
+
+
+def drafting_pays(model, config: RunConfig, n_questions: int) -> bool:
+    """Whether guessed tokens that are verified make the same answers sooner: those of one question, whose pass is mostly launching.
+
+    A wide model's passes are recorded on a GPU and take as long as they compute: 17 ms for one canvas at LLaDA's shape on an
+    H200, 31 ms for four.
+    """
+    is_launched = model.device.type == "cpu" or not pays(model.config.hidden_size)
+    return n_questions == 1 and config.sampler_steps == config.max_new_tokens and is_launched
 
 
 # Of a core: what a batch of a dLLM passes from layer to layer should stay in it. Measured on one with 1 MiB of its own:

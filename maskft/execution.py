@@ -15,7 +15,7 @@ class Execution:
         per_device_train_batch_size: Most documents of a process at once; a larger share is taken in parts whose
             gradients add up. None: all at once.
         activation_checkpointing: Compute a layer's activations again in the backward pass instead of keeping them.
-        compile_layers: Fuse the kernels of each layer by ``torch.compile``: a minute at the start, less time and memory a step.
+        compile_layers: Fuse the kernels of each layer by ``torch.compile``: half a minute at the start, less time and memory a step.
         checkpoint_minutes: How often a run keeps what it needs to go on from (``checkpoints``).
 
     Raises:
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", action="store_true", help="spread the model over the processes (FSDP2)")
     parser.add_argument("--per-device-train-batch-size", type=int, default=None, metavar="N", help="documents at once")
     parser.add_argument("--activation-checkpointing", action="store_true", help="compute activations again, do not keep them")
-    parser.add_argument("--compile-layers", action="store_true", help="fuse each layer's kernels by torch.compile, a minute at the start")
+    parser.add_argument("--compile-layers", action="store_true", help="fuse each layer's kernels by torch.compile, half a minute at the start")
     parser.add_argument("--checkpoint-minutes", type=float, default=Execution.checkpoint_minutes, metavar="M", help="between checkpoints")
 
 

@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
-from maskft.evaluation import rows_that_fit
+from maskft.evaluation import drafting_pays, rows_that_fit
 from maskft.launcher import GPU_SHARE
 
 
@@ -21,3 +22,12 @@ def test_runs_that_share_a_gpu_leave_each_other_memory(monkeypatch):
     assert rows_that_fit(model, 1000) == (20 - 10) * gib // 2 // a_row
     monkeypatch.setenv(GPU_SHARE, "20")
     assert rows_that_fit(model, 1000) == 1  # it holds more than its part: a question at a time
+
+
+@pytest.mark.parametrize(
+    ("device", "width", "steps", "n_questions", "pays"),
+    [("cpu", 4096, 128, 1, True), ("cpu", 128, 128, 2, False), ("cpu", 128, 64, 1, False), ("cuda", 576, 128, 1, True), ("cuda", 4096, 128, 1, False)],
+)
+def test_a_single_question_is_drafted_but_where_a_gpu_computes_as_long_as_it_launches(make_config, device, width, steps, n_questions, pays):
+    model = SimpleNamespace(config=SimpleNamespace(hidden_size=width), device=torch.device(device))
+    assert drafting_pays(model, make_config("dllm", sampler_steps=steps, max_new_tokens=128), n_questions) == pays

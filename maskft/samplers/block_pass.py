@@ -13,8 +13,8 @@ from maskft.ar_shift import has_ar_shift
 from maskft.recording import Recorded, can_record
 from maskft.samplers.last_layer import LastLayerAtWindow
 
-# A layer has some 30 kernels, which a host launches in a quarter of a millisecond; 12 x width^2 weights a token are two
-# operations each, so at 500 TFLOP/s it computes tokens x width^2 = 5e9 in that time. Up to a few times as much waits for the host.
+# Tokens times width squared, which is what a layer computes but for a factor. The host of an H200 launched a pass at LLaDA's shape
+# in 44 ms, over 200 tokens and over 700; the GPU computed 3,000 in 103 ms, so in those 44 ms 1,300 x 4096^2 = 2e10.
 LARGEST_RECORDED = 2**34
 WIDTH_MULTIPLE = 32
 
