@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from maskft import training
 from maskft.execution import Execution
 from maskft.runs import RunStore
 from maskft.sharding import compute_dtype, mixed_precision_policy
@@ -63,7 +64,7 @@ def test_two_sharded_processes_have_the_losses_of_one(trained, name, tolerance):
 
 
 @pytest.mark.parametrize("shard", [False, True])
-def test_compiled_layers_have_the_losses_of_plain_ones(trained, torchrun, tmp_path, shard):
+def test_compiled_layers_have_the_losses_of_plain_ones(trained, torchrun, tmp_path, shard, monkeypatch):
     """By one process, whose dLLM answers with compiled layers too, and by two under FSDP2."""
     configs, one, _ = trained
     configs = [configs["masked_ar"], configs["mixed"]]
@@ -77,7 +78,10 @@ def test_compiled_layers_have_the_losses_of_plain_ones(trained, torchrun, tmp_pa
     else:
         torch._dynamo.reset()  # or what another test compiled would do
         counters.clear()
+        compiled_for, compile_layers = [], training.compile_layers
+        monkeypatch.setattr(training, "compile_layers", lambda model, **how: compiled_for.append(how) or compile_layers(model, **how))
         assert main([str(each) for each in arguments]) == 0
+        assert compiled_for == [{"answers": False}, {"answers": True}]
         assert counters["stats"]["unique_graphs"] > 0
     compiled = RunStore(tmp_path / "compiled")
     for config, tolerance in zip(configs, (1e-5, 0.01), strict=True):
