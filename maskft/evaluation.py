@@ -55,8 +55,7 @@ def answer_questions(
 def drafting_pays(model, config: RunConfig, n_questions: int) -> bool:
     """Whether guessed tokens that are verified make the same answers sooner: those of one question, whose pass is mostly launching.
 
-    A wide model's passes are recorded on a GPU and take as long as they compute: 17 ms for one canvas at LLaDA's shape on an
-    H200, 31 ms for four.
+    A wide model's passes are recorded on a GPU and take as long as they compute, longer with each canvas.
     """
     is_launched = model.device.type == "cpu" or not pays(model.config.hidden_size)
     return n_questions == 1 and config.sampler_steps == config.max_new_tokens and is_launched

@@ -138,10 +138,14 @@ def _minutes(exhibit: str, scale: Scale, store: RecordStore) -> str:
     return f"{'at least ' if missing else ''}{seconds / 60:.0f}" if configs else "0"
 
 
+def _ending(length: str) -> str:
+    return f"answers of {length} tokens" if length.isdigit() else "answers that never end"
+
+
 # What stands behind a benchmark's ratio, from its medians.
 PARTS: dict[str, Callable[[Mapping], list[str]]] = {
     "diffusion_sampling": lambda medians: [
-        f"answers of {length} tokens {row['ratio']}" if length.isdigit() else f"that never end {row['ratio']}"
+        f"{_ending(length)} {row['ratio']}"
         for length, row in medians["seconds_per_question_by_answer_length"].items()
     ],
     "approximate_diffusion": lambda medians: [
@@ -164,11 +168,11 @@ PARTS: dict[str, Callable[[Mapping], list[str]]] = {
     "diffusion_sampling_8b": lambda medians: [
         *PARTS["diffusion_sampling"](medians),
         *(
-            f"not compiled, answers {f'of {length} tokens' if length.isdigit() else 'that never end'}: {row['published_s'] / row['maskft_s']:.2f}"
+            f"not compiled, {_ending(length)}: {row['published_s'] / row['maskft_s']:.2f}"
             for length, row in medians["seconds_per_question_by_answer_length"].items() if row.get("fastest") != "maskft"
         ),
         *(
-            f"equal in bfloat16, answers {f'of {length} tokens' if length.isdigit() else 'that never end'}: {row['equal_answers']} ({row['equal_tokens']} tokens)"
+            f"equal in bfloat16, {_ending(length)}: {row['equal_answers']} ({row['equal_tokens']} tokens)"
             for length, row in medians["seconds_per_question_by_answer_length"].items()
         ),
         *(f"answers of 20 tokens, {batch} at a time {row['ratio']}" for batch, row in medians.get("other_batches", {}).items()),

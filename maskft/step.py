@@ -170,6 +170,14 @@ class RecordedGradients:
         return loss.detach()
 
 
+def recorded_loss(
+    recorded: RecordedGradients, batch: dict[str, Tensor], n_rows: int, config: RunConfig, counts: dict[str, int]
+) -> Tensor:
+    """``batch_loss`` by a recording of at most ``n_rows`` rows, its gradients added."""
+    rows, columns, labels = supervised_positions(batch, config.method)
+    return recorded(batch, n_rows, rows, columns, labels, loss_weights(batch, rows, config, counts))
+
+
 def count_batch(batch: dict[str, Tensor], config: RunConfig) -> dict[str, int]:
     """Targets, samples and tokens of a whole batch."""
     targets = batch["labels"] if config.method == "dllm" else batch["labels"][:, 1:]

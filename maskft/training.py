@@ -51,13 +51,12 @@ from .step import (
     compile_layers,
     count_batch,
     learning_rate_factor,
-    loss_weights,
     make_collator,
     make_optimizer,
     my_rows,
     parts_of,
     recompute_activations,
-    supervised_positions,
+    recorded_loss,
 )
 
 # Of the code that this process imported: the files may change while runs go on.
@@ -196,9 +195,7 @@ def train(
             group["lr"] = config.learning_rate * learning_rate_factor(state.step, config)
         for part in parts_of(whole, n_parts):
             if recorded is not None:
-                rows, columns, labels = supervised_positions(part, config.method)
-                weights = loss_weights(part, rows, config, counts)
-                loss = loss + recorded(part, math.ceil(config.train_batch_size / n_parts), rows, columns, labels, weights)
+                loss = loss + recorded_loss(recorded, part, math.ceil(config.train_batch_size / n_parts), config, counts)
                 continue
             batch = {name: value.to(accelerator.device) for name, value in my_rows(part, rank, n_ranks).items()}
             with autocast:

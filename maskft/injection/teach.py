@@ -31,11 +31,10 @@ from ..step import (
     can_record_steps,
     count_batch,
     learning_rate_factor,
-    loss_weights,
     make_collator,
     make_optimizer,
     parts_of,
-    supervised_positions,
+    recorded_loss,
 )
 from .passages import Passage
 from .questions import Question
@@ -218,8 +217,7 @@ def teach(
             group["lr"] = config.learning_rate * learning_rate_factor(step, config)
         for rows in parts_of(whole, -(-len(whole["input_ids"]) // per_device_train_batch_size)):
             if recorded is not None:
-                where, columns, labels = supervised_positions(rows, config.method)
-                loss += float(recorded(rows, n_rows, where, columns, labels, loss_weights(rows, where, config, counts)))
+                loss += float(recorded_loss(recorded, rows, n_rows, config, counts))
                 continue
             batch = {name: value.to(model.device) for name, value in rows.items()}
             with autocast(model, config):

@@ -13,8 +13,9 @@ from maskft.ar_shift import has_ar_shift
 from maskft.recording import Recorded, can_record
 from maskft.samplers.last_layer import LastLayerAtWindow
 
-# Tokens times width squared, which is what a layer computes but for a factor. The host of an H200 launched a pass at LLaDA's shape
-# in 44 ms, over 200 tokens and over 700; the GPU computed 3,000 in 103 ms, so in those 44 ms 1,300 x 4096^2 = 2e10.
+# Tokens times width squared, which is what a layer computes but for a factor. The published loop's pass at LLaDA's shape over one
+# question took an H200's host 39 ms (tests/benchmarks/records/diffusion_sampling_8b.json), and over 16 questions, of 3,000 tokens,
+# 115 ms: in 39 ms a GPU computes 1,000 tokens, times 4096^2.
 LARGEST_RECORDED = 2**34
 WIDTH_MULTIPLE = 32
 
