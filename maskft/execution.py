@@ -2,6 +2,8 @@
 
 import argparse
 import math
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +52,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--activation-checkpointing", action="store_true", help="compute activations again, do not keep them")
     parser.add_argument("--compile-layers", action="store_true", help="fuse each layer's kernels by torch.compile, half a minute at the start")
     parser.add_argument("--checkpoint-minutes", type=float, default=Execution.checkpoint_minutes, metavar="M", help="between checkpoints")
+
+
+def check_compiler(device_type: str) -> None:
+    """Look whether ``torch.compile`` finds the compiler that it needs, before any work: of C for a GPU, of C++ for a CPU.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    variable, names = ("CC", ("gcc", "clang", "cc")) if device_type == "cuda" else ("CXX", ("g++", "clang++", "c++"))
+    asked = os.environ.get(variable)
+    if not any(map(shutil.which, [asked] if asked else names)):
+        looked_for = f"{variable}={asked}" if asked else f"none of {', '.join(names)}"
+        raise ValueError(f"--compile-layers needs a compiler and {looked_for} is not on the path; install one, or leave the option out")
 
 
 def execution_of(options: Sequence[str]) -> Execution:

@@ -33,7 +33,7 @@ from .checkpoints import Checkpoints, Interrupted, Sigterm
 from .data import Corpus, load_corpus
 from .devices import device_name
 from .evaluation import answer_questions, score_answers, summarise
-from .execution import DEFAULTS, Execution, add_options
+from .execution import DEFAULTS, Execution, add_options, check_compiler
 from .metrics import pick_best_step, total_accuracy
 from .models import base_folder, load_base, untie
 from .packing import can_pack
@@ -290,7 +290,11 @@ def _write_rows(path: Path, rows: list[dict]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train every run of a list; exit code 1 if one failed, 143 after SIGTERM."""
+    """Train every run of a list; exit code 1 if one failed, 143 after SIGTERM.
+
+    Raises:
+        ValueError: If layers are to be compiled and there is no compiler (``check_compiler``); nothing is claimed then.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True, help="folder of finished runs")
     parser.add_argument("--configs", type=Path, required=True, help="JSON lines, one RunConfig each")
@@ -301,6 +305,8 @@ def main(arguments: list[str] | None = None) -> int:
     # A rank that has answered its share waits for the others, and dLLM answers of 8B models take longer than the default.
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=6))
     accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[patience])
+    if execution.compile_layers:
+        check_compiler(accelerator.device.type)
     with Sigterm() as sigterm:
         for config in configs:
             # One process claims the run for all of them; the others only learn whether it is theirs.

@@ -9,7 +9,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from maskft import training
-from maskft.execution import Execution
+from maskft.execution import Execution, check_compiler
 from maskft.runs import RunStore
 from maskft.sharding import compute_dtype, mixed_precision_policy
 from maskft.training import main
@@ -130,3 +130,27 @@ def test_64_documents_are_taken_in_as_many_parts_as_they_need(n_ranks, per_devic
 def test_a_number_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.* must be at least"):
         Execution(**wrong)
+
+
+@pytest.mark.parametrize(("device", "compiler", "said"), [("cpu", "", "g\\+\\+, clang"), ("cuda", "", "none of gcc"), ("cpu", "nowhere", "CXX=nowhere")])
+def test_layers_are_not_compiled_without_a_compiler(monkeypatch, tmp_path, device, compiler, said):
+    for variable in ("CC", "CXX"):
+        monkeypatch.setenv(variable, compiler) if compiler else monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match=f"--compile-layers needs a compiler.*{said}.*install one"):
+        check_compiler(device)
+    for name in ("gcc", "g++"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+    if not compiler:
+        check_compiler(device)
+
+
+def test_a_run_is_not_begun_where_its_layers_cannot_be_compiled(make_config, monkeypatch, tmp_path):
+    config = make_config("ar")
+    (tmp_path / "configs.jsonl").write_text(json.dumps(config.to_dict()) + "\n")
+    monkeypatch.setenv("CXX", "nowhere")
+    monkeypatch.setenv("CC", "nowhere")
+    with pytest.raises(ValueError, match="needs a compiler"):
+        main(["--store", str(tmp_path / "store"), "--configs", str(tmp_path / "configs.jsonl"), "--compile-layers"])
+    assert not (tmp_path / "store").exists() or not any((tmp_path / "store").iterdir())
