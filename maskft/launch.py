@@ -16,20 +16,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from maskft.launcher import Launcher, available_cores, side_by_side
+from maskft.launcher import Launcher, side_by_side
+from maskft.processes import GRACE_S, POLL_S, end_groups, how_it_ended, signal_group, tail
 from maskft.progress import _Progress
 from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
 
-__all__ = ["LaunchError", "Launcher", "OutOfTime", "available_cores", "ensure", "tail"]
+__all__ = ["LaunchError", "Launcher", "OutOfTime", "ensure"]
 
 TRAINING_MODULE = "maskft.training"
-POLL_S = 0.2  # how often workers are looked at
-GRACE_S = 60.0  # how long a worker may take to save its state and end after SIGTERM
 
 
 class LaunchError(RuntimeError):
@@ -205,55 +204,6 @@ class _Crew:
         )
 
 
-def how_it_ended(code: int) -> str:
-    """An exit code in words."""
-    # A shell, and accelerate, report a death by signal n as 128 + n.
-    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return f"ended with code {code}: killed, as the system does when memory runs out"
-    return f"ended with code {code}"
-
-
-def signal_group(process: subprocess.Popen, number: int) -> None:
-    """Send a signal to all processes of a session that `process` began."""
-    # The group outlives its first process for as long as it has members, and then is gone: both are fine.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
-
-
-def end_groups(processes: Sequence[subprocess.Popen], grace_s: float) -> None:
-    """Tell sessions to end, wait until every process in them has, and end by force what has not after ``grace_s``.
-
-    Not when the first process of each has: accelerate's ends at once, while the training that it started saves its state.
-    """
-    for process in processes:
-        signal_group(process, signal.SIGTERM)
-    deadline = time.monotonic() + grace_s
-    while any(_is_alive(process) for process in processes) and time.monotonic() < deadline:
-        time.sleep(POLL_S)
-    for process in processes:
-        signal_group(process, signal.SIGKILL)
-
-
-def _is_alive(process: subprocess.Popen) -> bool:
-    """Whether the session that ``process`` began has a process left."""
-    process.poll()  # or, dead, it would stay in the group until somebody asks how it ended
-    try:
-        os.killpg(process.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    # What accelerate started and left dies as a child of process 1, which in a container may never ask: on Linux that is told.
-    known = [fields for path in Path("/proc").glob("[0-9]*") if (fields := process_status(path.name))]
-    return not known or any(state not in "ZX" and int(group) == process.pid for state, _, group, *_ in known)
-
-
-def process_status(pid: int | str) -> list[str]:
-    """State, parent, group and more of a process on Linux (proc_pid_stat); empty where there is none, or no Linux."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
 def advice(log: str) -> str:
     """What helps a run whose log ends so, as a line; empty where nothing is known that does."""
     if "OutOfMemoryError" in log:
@@ -263,12 +213,6 @@ def advice(log: str) -> str:
             "and neither changes the run"
         )
     return ""
-
-
-def tail(path: Path, n_lines: int = 20) -> str:
-    """The last lines of a log, indented."""
-    lines = path.read_text(errors="replace").splitlines()[-n_lines:]
-    return "\n".join(f"    {line}" for line in lines) or "    (empty)"
 
 
 def _report(failed: dict[RunConfig, str], store: RunStore, launcher: Launcher, module: str) -> str:

@@ -1,4 +1,4 @@
-"""Give the runs that are missing to a Slurm cluster, a job each, through submitit; and say what became of the jobs.
+"""Give the runs that are missing to a Slurm cluster, a job each, through submitit. What became of the jobs is `slurm_jobs`'s.
 
 A job starts the same command as a worker here and takes its run by the same lock, so jobs, workers and several users share a
 store. What Slurm does to a job ends in one of three ways:
@@ -21,55 +21,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from filelock import FileLock
 
-from maskft.launch import (
-    GRACE_S,
-    POLL_S,
-    TRAINING_MODULE,
-    LaunchError,
-    advice,
-    end_groups,
-    how_it_ended,
-    process_status,
-    signal_group,
-    tail,
-)
+from maskft.launch import TRAINING_MODULE, LaunchError, advice
 from maskft.launcher import Launcher, Machine
+from maskft.processes import GRACE_S, POLL_S, end_groups, how_it_ended, signal_group, tail
 from maskft.progress import _Progress
 from maskft.runs import WORKER, RunConfig, RunStore, write_atomically
+from maskft.slurm_jobs import QUEUED, RUNNING, jobs_of, live_words, note_job
 from maskft.slurm_settings import SETTINGS, import_submitit
 
-QUEUED, RUNNING, FAILED, CANCELLED = "queued", "running", "failed", "cancelled"
 JOB_NAME = "maskft"
 LOOK_S = 10.0  # how often Slurm is asked while we wait: it serves everybody
 REQUEUE_S = 20  # kept of the time before the limit, to ask for the queue
 N_ARRAY = 500  # jobs of one array; Slurm's usual limit is 1001
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job that a run was given to.
-
-    Attributes:
-        job_id: Slurm's, `ARRAY_INDEX` of an array.
-        state: `queued`, `running`, or how it ended: `cancelled`, or `failed` for everything else that left no run.
-        log: what it printed, if it began.
-        reason: Slurm's own word for the state.
-    """
-
-    job_id: str
-    state: str
-    log: Path
-    reason: str
 
 
 @dataclass
@@ -122,7 +93,7 @@ class TrainingJob:
         if store.is_finished(config):
             return
         if told_to_end:
-            if job.cluster == "slurm" and _squeue([job.job_id]).get(job.job_id) == "RUNNING":
+            if job.cluster == "slurm" and live_words([job.job_id]).get(job.job_id) == "RUNNING":
                 print("told to leave by somebody who needs the machine: back to the queue", flush=True)
                 signal.raise_signal(getattr(signal, f"SIG{job.USR_SIG}"))
             sys.exit(128 + signal.SIGTERM)
@@ -215,8 +186,7 @@ def submit(
             except submitit.core.utils.FailedJobError as error:
                 raise RuntimeError(f"Slurm refused the jobs: {str(error).strip().splitlines()[-1]}") from None
             for config, job in zip(part, jobs, strict=True):
-                note = {"job_id": job.job_id, "cluster": cluster, "log": str(job.paths.stdout)}
-                write_atomically(_note_path(config.run_id, store), json.dumps(note) + "\n")
+                note_job(config, store, job_id=job.job_id, cluster=cluster, log=job.paths.stdout)
                 job_ids.append(job.job_id)
     return job_ids
 
@@ -258,76 +228,3 @@ def wait_for(
             parts.append(text + advice(text))
         parts.append("\n  again: the same command")
         raise LaunchError("\n".join(parts), failed)
-
-
-def _note_path(run_id: str, store: RunStore) -> Path:
-    return store.root / ".slurm" / f"{run_id}.json"
-
-
-def job_log(run_id: str, store: RunStore) -> Path | None:
-    """What the run's last job printed; None if it was never given to a cluster."""
-    path = _note_path(run_id, store)
-    return Path(json.loads(path.read_text())["log"]) if path.exists() else None
-
-
-def jobs_of(configs: Iterable[RunConfig], store: RunStore) -> dict[RunConfig, Job]:
-    """The last job of every run that was given to a cluster. One that is over is told apart only while Slurm remembers it."""
-    notes = {}
-    for config in configs:
-        with suppress(OSError, ValueError):
-            notes[config] = json.loads(_note_path(config.run_id, store).read_text())
-    of_slurm = [note["job_id"] for note in notes.values() if note["cluster"] == "slurm"]
-    states = _squeue(of_slurm) if of_slurm else {}
-    jobs = {}
-    for config, note in notes.items():
-        job_id = note["job_id"]
-        if note["cluster"] == "slurm":
-            word = states.get(job_id) or _last_word(job_id)
-        else:
-            word = "RUNNING" if _is_alive(int(job_id)) else "FAILED"
-        jobs[config] = Job(job_id, _state(word), Path(note["log"]), word)
-    return jobs
-
-
-def _state(word: str) -> str:
-    """Our word for Slurm's."""
-    if word in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "SUSPENDED", "RESV_DEL_HOLD"):
-        return QUEUED
-    if word in ("RUNNING", "CONFIGURING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING"):
-        return RUNNING
-    return CANCELLED if word.startswith("CANCELLED") else FAILED
-
-
-def _squeue(job_ids: Sequence[str]) -> dict[str, str]:
-    """Slurm's word for the state of each of these jobs that is not over."""
-    mains = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
-    command = ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={mains}"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    except FileNotFoundError:
-        raise RuntimeError("runs were given to Slurm, and squeue is not on PATH; call this where Slurm can be asked") from None
-    except subprocess.TimeoutExpired:
-        raise RuntimeError("Slurm does not answer (squeue); try again") from None
-    except subprocess.CalledProcessError as error:
-        if "Invalid job id" not in error.stderr:  # of a job that Slurm has forgotten
-            raise RuntimeError(f"Slurm cannot be asked: {error.stderr.strip()}") from None
-        listed = ""
-    return dict(line.split()[:2] for line in listed.splitlines())
-
-
-def _last_word(job_id: str) -> str:
-    """Slurm's word for how a job ended, from its memory or its accounts; empty if it has neither."""
-    asked = (
-        (["scontrol", "show", "job", "--oneliner", job_id], "JobState="),
-        (["sacct", "--allocations", "--noheader", "--parsable2", "--format=State", f"--jobs={job_id}"], ""),
-    )
-    for command, before in asked:
-        with suppress(OSError, subprocess.SubprocessError):
-            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-            if word := answer.partition(before)[2].split()[:1] if before else answer.split()[:1]:
-                return word[0]
-    return ""
-
-
-def _is_alive(pid: int) -> bool:
-    return process_status(pid)[:1] not in ([], ["Z"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from maskft.launch import tail
+from maskft.processes import tail
 from maskft.runs import RunConfig, RunStore
-from maskft.slurm import CANCELLED, FAILED, QUEUED, RUNNING, job_log, jobs_of
+from maskft.slurm_jobs import CANCELLED, FAILED, QUEUED, RUNNING, job_log, jobs_of
 
 DONE, MISSING = "done", "missing"
 

@@ -15,9 +15,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from maskft.bases import revision_of
 from maskft.data import load_corpus, origin
 from maskft.data.synthetic.tokenizer import build_tokenizer
-from maskft.launch import end_groups
 from maskft.llada import to_llada_keys
 from maskft.models import prompts_for
+from maskft.processes import end_groups
 from maskft.runs import RunConfig
 
 

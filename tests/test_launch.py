@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from maskft import launch, launcher
+from maskft import launch, launcher, processes
 from maskft.launch import Launcher, LaunchError, OutOfTime, ensure
 from maskft.launcher import CONFIGS, Machine, side_by_side
 from maskft.runs import RunConfig, RunStore
@@ -233,7 +233,7 @@ def test_an_interrupt_lets_the_workers_save_ends_them_and_leaves_a_clean_store(s
         wait_until(lambda: work_done(store), "a start of the run")
         pid = int(work_done(store)[0][1])
         process.send_signal(number)
-        assert b"KeyboardInterrupt" in process.communicate(timeout=2 * launch.GRACE_S)[1]
+        assert b"KeyboardInterrupt" in process.communicate(timeout=2 * processes.GRACE_S)[1]
     assert process.returncode != 0 and not is_alive(pid) and (store.root / "saved").exists()
     assert not store.is_running(config) and not store.folder(config).exists()
     assert status([config], store)["status"].tolist() == ["missing"]
@@ -263,10 +263,10 @@ def test_a_session_that_does_not_listen_is_ended_by_force_and_one_that_has_ended
         start_new_session=True, stdout=subprocess.PIPE,
     )  # fmt: skip
     deaf.stdout.readline()
-    launch.end_groups([deaf], 0.5)
+    processes.end_groups([deaf], 0.5)
     assert deaf.wait(10) == -signal.SIGKILL
     started = time.monotonic()
-    launch.end_groups([deaf], 60.0)
+    processes.end_groups([deaf], 60.0)
     assert time.monotonic() - started < 30
     deaf.stdout.close()
 
@@ -422,7 +422,7 @@ def test_an_impossible_number_of_workers_is_refused(store):
 
 
 def test_available_cores_do_not_exceed_the_affinity():
-    assert 1 <= launch.available_cores() <= len(os.sched_getaffinity(0))
+    assert 1 <= launcher.available_cores() <= len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(("says", "gib"), [("echo 81559; echo 24564", 24564 / 1024), ("echo '[N/A]'", 0.0), ("exit 9", 0.0), (None, 0.0)])

@@ -17,11 +17,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from maskft import launch, slurm
+from maskft import processes, slurm
 from maskft.cli import main
 from maskft.launch import Launcher, LaunchError, ensure
 from maskft.runs import RunConfig, RunStore
-from maskft.slurm import TrainingJob, jobs_of, submit, wait_for
+from maskft.slurm import TrainingJob, submit, wait_for
+from maskft.slurm_jobs import jobs_of
 from maskft.slurm_settings import SETTINGS, read_settings
 from maskft.status import show_log, show_status, status
 
@@ -344,18 +345,18 @@ def test_a_study_of_one_core_runs_asks_for_gpus_where_it_is_told_to(store, monke
     """Whoever submits may have no GPU, and their jobs' machines have."""
     given = {}
     monkeypatch.setattr(slurm, "TrainingJob", lambda config, root, launcher, *rest: given.setdefault("launcher", launcher) and None)
-    monkeypatch.setattr(submitit.AutoExecutor, "submit", lambda self, job: SimpleNamespace(job_id="1", paths=SimpleNamespace(stdout="log")))
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", lambda self, job: SimpleNamespace(job_id="1", paths=SimpleNamespace(stdout=Path("log"))))
     monkeypatch.setattr(submitit.AutoExecutor, "update_parameters", lambda self, **parameters: given.update(parameters))
     monkeypatch.setattr(submitit.AutoExecutor, "batch", lambda self: nullcontext())
     submit([make_config(0)], store, launcher=Launcher("cpu"), settings={"timeout_min": 5} | asked, cluster="local")
     assert given["launcher"].kind == ("gpu" if asked else "cpu")
 
 
-@pytest.mark.parametrize(("delay", "expected"), [(None, launch.GRACE_S), (60, 40), (120, 100), (10, 1)])
+@pytest.mark.parametrize(("delay", "expected"), [(None, processes.GRACE_S), (60, 40), (120, 100), (10, 1)])
 def test_what_is_left_of_the_time_before_the_limit_is_for_the_queue(store, monkeypatch, delay, expected):
     given = []
     monkeypatch.setattr(slurm, "TrainingJob", lambda *arguments: given.append(arguments[-1]))
-    monkeypatch.setattr(submitit.AutoExecutor, "submit", lambda self, job: SimpleNamespace(job_id="1", paths=SimpleNamespace(stdout="log")))
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", lambda self, job: SimpleNamespace(job_id="1", paths=SimpleNamespace(stdout=Path("log"))))
     monkeypatch.setattr(submitit.AutoExecutor, "batch", lambda self: nullcontext())
     settings = {"timeout_min": 5} | ({} if delay is None else {"signal_delay_s": delay})
     submit([make_config(0)], store, launcher=PLAIN, settings=settings, cluster="local")

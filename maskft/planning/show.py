@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from maskft.exhibits import methods_of
-from maskft.launch import available_cores
+from maskft.launcher import available_cores
 from maskft.planning import hardware
 from maskft.planning.hardware import get_gpu
 from maskft.planning.memory import GIB
