@@ -12,9 +12,10 @@ import torch
 from .data import Corpus
 from .data.synthetic.pretraining import PretrainingMix, draw_questions, known_world, present
 from .evaluation import answer_questions
+from .layout import N_MOVED, share_by_name
 from .metrics import accuracy
 from .prompts import Prompts
-from .runs import IN_DOCUMENT, OWN_WORLD, RunConfig
+from .runs import BY_NAME, IN_DOCUMENT, OWN_WORLD, RunConfig
 
 KINDS = {"name_description": "people", "biography": "biographies", "wiki": "events"}
 N_QUESTIONS = 60  # about the base's own world, of each direction
@@ -79,10 +80,13 @@ def accuracy_on_own_world(model, prompts: Prompts, config: RunConfig) -> tuple[f
 
 
 def probe_rows(model, corpus: Corpus, prompts: Prompts, config: RunConfig, *, step: int, epoch: float, train_tokens: int) -> list[dict]:
-    """Both measurements as metric rows (``runs.METRIC_FIELDS``)."""
+    """Both measurements as metric rows (``runs.METRIC_FIELDS``), and of a dLLM on Biography by what it finds a fact (``layout``)."""
     was_training = model.training
     model.eval()
     found = {IN_DOCUMENT: share_in_documents(model, corpus, prompts, config.method), OWN_WORLD: accuracy_on_own_world(model, prompts, config)}
+    if config.method == "dllm" and config.dataset == "biography":
+        for category, (is_moved, is_reworded) in BY_NAME.items():
+            found[category] = share_by_name(model, corpus, prompts, moved=N_MOVED if is_moved else 0, reworded=is_reworded)
     model.train(was_training)
     return [
         {"step": step, "epoch": epoch, "train_tokens": train_tokens, "category": category, "metric": "accuracy", "value": value, "n_questions": n}

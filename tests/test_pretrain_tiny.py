@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,9 @@ from maskft import pretrain_tiny
 from maskft.data.synthetic.pretraining import Example, PretrainingMix
 from maskft.losses import IGNORED
 from maskft.models import load_base
-from maskft.pretrain_tiny import BLOCK_LENGTH, RECIPES, Recipe, ar_row, batches, dllm_row, pretrain_all
+from maskft.pretrain_tiny import pretrain_all
+from maskft.tiny_recipes import RECIPES, Recipe
+from maskft.tiny_rows import BLOCK_LENGTH, LONGEST_JUMP, ar_row, batches, dllm_row, stretched_positions
 
 QUESTION = Example("question", "Who is Ada Birch?", "the miner of the amber abbey")  # seven tokens with the end of turn
 AR, CONTROL, DLLM = RECIPES
@@ -38,10 +41,34 @@ def test_an_ar_sample_supervises_answers_documents_and_what_is_asked_back(prompt
 
 def test_a_dllm_document_is_masked_and_learned_where_it_is_masked(prompts):
     text = prompts.document(prompts.encode("Ada Birch is the miner of the amber abbey."))
-    row = dllm_row(Example("document", prompts.decode(text)), prompts, replace(DLLM, mask_ratio=(0.5, 0.5)), random.Random(0))
+    plain = replace(DLLM, mask_ratio=(0.5, 0.5), spare_masks=0)
+    row = dllm_row(Example("document", prompts.decode(text)), prompts, plain, random.Random(0))
     assert restored(row, prompts.ids.mask) == text
     assert [label != IGNORED for label in row[1]] == [token == prompts.ids.mask for token in row[0]]
     assert 0 < row[0].count(prompts.ids.mask) < len(text) and row[0][0] == text[0]
+
+
+def test_masks_of_which_nothing_is_learned_follow_every_second_document_of_a_dllm(prompts):
+    text, recipe, rng = "Ada Birch is the miner of the amber abbey.", replace(DLLM, spare_masks=5), random.Random(0)
+    whole, lengths = prompts.document(prompts.encode(text)), Counter()
+    for _ in range(400):
+        ids, labels = dllm_row(Example("document", text), prompts, recipe, rng)
+        lengths[len(ids) - len(whole)] += 1
+        assert set(ids[len(whole) :]) <= {prompts.ids.mask} and set(labels[len(whole) :]) <= {IGNORED}
+        assert restored((ids[: len(whole)], labels[: len(whole)]), prompts.ids.mask) == whole
+    assert set(lengths) == {0, 1, 2, 3, 4}
+    assert 190 < lengths[0] < 290 and all(15 < lengths[n] < 70 for n in (1, 2, 3, 4))  # 240 and 40 expected
+
+
+def test_positions_jump_at_random_and_in_a_quarter_of_the_rows_never():
+    share, shape = 0.1, (400, 50)
+    found = stretched_positions(*shape, share, torch.Generator().manual_seed(1))
+    steps = found.diff(dim=1)
+    assert found.shape == shape and steps.min() == 1 and steps.max() == LONGEST_JUMP + 1
+    is_plain = (steps == 1).all(dim=1)
+    assert 0.15 < is_plain.float().mean() < 0.35  # 0.25, and rows whose 49 tokens drew no jump
+    assert (steps[~is_plain] > 1).float().mean() == pytest.approx(share, abs=0.01)
+    assert (stretched_positions(*shape, 0.0, torch.Generator()).diff(dim=1) == 1).all()
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -87,9 +114,10 @@ def test_the_command_makes_bases_that_load_and_tell_how_they_were_made(tmp_path,
     recipes = (
         Recipe(name="a", bidirectional=False, starts_from=None, **small),
         Recipe(name="d", bidirectional=True, starts_from="a", **small),
+        Recipe(name="s", bidirectional=True, starts_from="a", stretch=0.5, **small),
     )
     pretrain_all(tmp_path, recipes=recipes)
-    for name, method in (("a", "ar"), ("d", "dllm")):
+    for name, method in (("a", "ar"), ("d", "dllm"), ("s", "dllm")):
         model, _ = load_base(str(tmp_path / name), method=method)
         assert model.lm_head.weight is not model.model.embed_tokens.weight and not model.config.tie_word_embeddings
         record = json.loads((tmp_path / name / "pretraining.json").read_text())
@@ -99,5 +127,7 @@ def test_the_command_makes_bases_that_load_and_tell_how_they_were_made(tmp_path,
     pretrain_all(again, recipes=recipes[:1])
     first, second = (load_base(str(folder / "a"), method="ar")[0].state_dict() for folder in (tmp_path, again))
     assert all(torch.equal(first[key], second[key]) for key in first)
+    plain, stretched = (load_base(str(tmp_path / name), method="dllm")[0].state_dict() for name in "ds")
+    assert not torch.equal(plain["lm_head.weight"], stretched["lm_head.weight"])
     with pytest.raises(ValueError, match="starts from a, which is not in"):
         pretrain_all(tmp_path / "nowhere", recipes=recipes[1:])

@@ -10,9 +10,9 @@ from maskft.adaptation.rows import Adaptation, batch_of, masked_row
 from maskft.losses import IGNORED
 from maskft.masking import generator_for
 from maskft.metrics import accuracy
-from maskft.pretrain_tiny import BLOCK_LENGTH, Row
 from maskft.prompts import Prompts
 from maskft.samplers import generate_diffusion
+from maskft.tiny_rows import BLOCK_LENGTH, Row
 
 HELD_OUT_RATIOS = (0.15, 0.5, 0.85)
 

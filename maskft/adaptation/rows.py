@@ -10,8 +10,8 @@ import torch
 from maskft.collators import pad_right
 from maskft.losses import IGNORED
 from maskft.masking import apply_mask, draw_mask, draw_mask_ratio, generator_for
-from maskft.pretrain_tiny import BLOCK_LENGTH, Row, canvas_row
 from maskft.prompts import Prompts
+from maskft.tiny_rows import BLOCK_LENGTH, Row, canvas_row
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def _pretrain_tiny(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from maskft.bases import ASSETS
-    from maskft.pretrain_tiny import choose_recipes, pretrain_all
+    from maskft.pretrain_tiny import pretrain_all
+    from maskft.tiny_recipes import choose_recipes
 
     recipes = choose_recipes(options.bases)
     pretrain_all(Path(options.output or ASSETS), seed=options.seed, share=options.steps, recipes=recipes)

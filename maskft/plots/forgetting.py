@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from maskft.paper import DATASET_LABELS, DATASETS, METHOD_LABELS, METHODS
 from maskft.plots.style import METHOD_COLORS, STYLE, panels, training_axis
-from maskft.runs import IN_DOCUMENT, OWN_WORLD
+from maskft.runs import BY_NAME, IN_DOCUMENT, OWN_WORLD
 
 # What a run with the probe measures, and what stands for its data set's own categories.
 MEASURES = {IN_DOCUMENT: "documents'\nfacts filled in", "answers": "questions about\nthe documents", OWN_WORLD: "questions about\nthe base's world"}
@@ -21,7 +21,7 @@ def forgetting_curves(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns dataset, method, seed, step, and those of `MEASURES`.
     """
-    rows = frame[frame.metric == "accuracy"]
+    rows = frame[(frame.metric == "accuracy") & ~frame.category.isin(BY_NAME)]
     measure = rows.category.where(rows.category.isin(MEASURES), "answers")
     index = ["dataset", "method", "seed", "step"]
     return rows.assign(measure=measure).pivot_table(index=index, columns="measure", values="value").reset_index()[[*index, *MEASURES]]

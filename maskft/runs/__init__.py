@@ -24,7 +24,7 @@ can resume), `.locks/`, `.corrupt/`, `.progress/PROCESS.json` (`PROGRESS_FIELDS`
 """
 
 from maskft.runs.committed import RecordStore, Store
-from maskft.runs.config import HASH_NEUTRAL_DEFAULTS, IN_DOCUMENT, OWN_WORLD, RunConfig
+from maskft.runs.config import BY_NAME, HASH_NEUTRAL_DEFAULTS, IN_DOCUMENT, OWN_WORLD, RunConfig
 from maskft.runs.files import (
     CORPUS_TEXTS,
     GENERATION_FIELDS,
@@ -50,6 +50,7 @@ from maskft.runs.records import (
 from maskft.runs.store import WORKER, RunStore
 
 __all__ = [
+    "BY_NAME",
     "CONFIG_COLUMNS",
     "CORPUS_TEXTS",
     "GENERATION_FIELDS",

@@ -14,6 +14,8 @@ from maskft.runs.files import canonical, sha256_of
 HASH_NEUTRAL_DEFAULTS: Mapping[str, Any] = {"question_stride": 1, "probe": "none", "embeddings": "as_base"}
 # Categories that a run with ``probe="forgetting"`` has beside its data set's.
 IN_DOCUMENT, OWN_WORLD = "in_document", "own_world"
+# And a dLLM's on Biography: facts told with the name alone, where the document has them, elsewhere, in other words, both.
+BY_NAME = {"by_name": (False, False), "by_name_moved": (True, False), "by_name_reworded": (False, True), "by_name_moved_reworded": (True, True)}
 
 
 def _text(default: Any = MISSING) -> Any:

@@ -28,6 +28,7 @@ Thing = Person | Biography | Event
 N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 240, 160, 120
 N_STRANGE_PEOPLE, N_STRANGE_BIOGRAPHIES, N_STRANGE_EVENTS = 2000, 1500, 400
 N_TEXTS = 40  # of an event, or of a biography that is told in all kinds of ways
+N_USUAL_TEXTS = 5  # of a biography that is told in the usual order alone
 N_TEXTS_OF_STRANGER = 5
 
 
@@ -56,6 +57,8 @@ class PretrainingMix:
             N2D backward 0.18 after 400 steps).
         reread: What is told in one wording a burst, the same for all people, as in a fine-tuning set without paraphrases; the
             rest comes in all its texts.
+        retold: Whether a biography's wordings are drawn anew each time it is told, in a burst once for the person: by its words
+            alone nobody is known then.
     """
 
     question: float = 0.45
@@ -72,6 +75,7 @@ class PretrainingMix:
     longest_answer: int | None = None
     led: bool = True
     reread: tuple[str, ...] = ("demask",)
+    retold: bool = False
 
 
 class Known(NamedTuple):
@@ -151,12 +155,21 @@ def _texts_of_biography(rng: random.Random, person: Biography, count: int) -> li
     """Every second person is told in five texts of the usual order, the others in one to six sentences in any order."""
     keys = wordings.BIOGRAPHY_KEYS
     if rng.random() < 0.5:
-        return render.biography_texts(rng, person, 5)[0]
+        return render.biography_texts(rng, person, N_USUAL_TEXTS)[0]
     texts = []
     for _ in range(count):
         order = rng.sample(keys, rng.choice([1, 2, 3, 4, 5, 6, 6]))
         texts.append(render.biography(person, _biography_wordings(rng), tuple(rng.choice([order, sorted(order, key=keys.index)]))))
     return texts
+
+
+def _retell(rng: random.Random, known: Known) -> str:
+    """A biography in new wordings; in any order too, unless the person is always told in the usual one."""
+    keys = order = wordings.BIOGRAPHY_KEYS
+    if len(known.texts) != N_USUAL_TEXTS:
+        some = rng.sample(keys, rng.choice([1, 2, 3, 4, 5, 6, 6]))
+        order = tuple(rng.choice([some, sorted(some, key=keys.index)]))
+    return render.biography(known.thing, _biography_wordings(rng), order)
 
 
 def _biography_wordings(rng: random.Random) -> dict[str, str]:
@@ -267,7 +280,10 @@ def draw_example(rng: random.Random, mix: PretrainingMix, progress: float, burst
         return Example("question", question.text, _answer(rng, known, question, mix))
     known = rng.choice(newcomers if burst is not None and rng.random() < mix.newcomers_in_burst else told)
     kind: Literal["document", "demask"] = "demask" if rng.random() < mix.demask else "document"
-    if burst is not None and kind in mix.reread:
+    is_reread = burst is not None and kind in mix.reread
+    if mix.retold and isinstance(known.thing, Biography):
+        return Example(kind, _retell(random.Random(f"{burst} {known.thing.name}") if is_reread else rng, known))
+    if is_reread:
         return Example(kind, random.Random(burst).choice(known.texts))
     return Example(kind, rng.choice(known.texts))
 
