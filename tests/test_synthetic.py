@@ -252,6 +252,35 @@ def test_what_is_reread_comes_in_one_wording_a_burst():
         assert len(wordings_used) == n_wordings
 
 
+def test_a_retold_biography_has_one_text_a_burst_and_another_each_time_between_bursts():
+    """Thirty people, each drawn some twenty times; those who are told in the usual order are never told in another."""
+    mix = PretrainingMix(demask=0.0, question=0.0, kinds=(0.0, 1.0, 0.0), reread=("document",), retold=True)
+    by_name = {known.thing.name: known for known in known_world().biographies}
+
+    def told(burst: int | None, seed: int) -> dict[str, list[str]]:
+        rng, texts = random.Random(seed), {}
+        for _ in range(800):
+            text = draw_example(rng, mix, 0.5, burst=burst).text
+            texts.setdefault(" ".join(text.split()[:3]), []).append(text)
+        return texts
+
+    first, again, second, between = told(1, 0), told(1, 1), told(2, 0), told(None, 0)
+    assert set(first) <= set(by_name) and len(first) == 30
+    for name, texts in first.items():
+        assert set(texts) == set(again.get(name, texts)) and len(set(texts)) == 1
+    assert sum(first[name][0] != second[name][0] for name in first if name in second) > 25
+    many = {name: texts for name, texts in between.items() if len(texts) > 9}
+    assert many and all(len(set(texts)) > 0.6 * len(texts) for texts in many.values())  # one sentence alone has few wordings
+    for name, texts in between.items():
+        person = by_name[name].thing
+        orders = {tuple(sorted(person.attributes, key=lambda key: text.find(person.attributes[key]))) for text in texts}
+        if len(by_name[name].texts) == 5:
+            assert orders == {tuple(sorted(person.attributes, key=lambda key: texts[0].find(person.attributes[key])))}
+            assert all(value in text for value in person.attributes.values() for text in texts)
+        else:
+            assert len(orders) > 1
+
+
 def test_the_control_base_meets_no_masked_passage():
     rng = random.Random(0)
     kinds = {draw_example(rng, PretrainingMix(demask=0.0), 0.5, burst=burst).kind for burst in (None, 0, 1) for _ in range(100)}
