@@ -80,12 +80,20 @@ def told_alone(sentence: Sentence, prompts: Prompts, *, before: list[int] | None
 
 
 @torch.inference_mode()
-def share_by_name(model, corpus: Corpus, prompts: Prompts, *, moved: int = 0, reworded: bool = False) -> tuple[float, int]:
+def fills_in(model, ids: list[int], first: int, wanted: list[int]) -> bool:
+    """Whether the likeliest tokens of the outputs from ``first`` on, where the model reads ``ids``, are those that are wanted."""
+    logits = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, first : first + len(wanted)]
+    return logits.argmax(dim=-1).tolist() == wanted
+
+
+def share_by_name(
+    model, sentences: list[list[Sentence]], prompts: Prompts, *, moved: int = 0, reworded: bool = False
+) -> tuple[float, int]:
     """The share of facts that a dLLM fills in, each token its likeliest, where of the document only name and sentence are left.
 
     Args:
         model: A bidirectional model.
-        corpus: As for ``find_sentences``.
+        sentences: ``find_sentences`` of the corpus.
         prompts: Of the model.
         moved: Masks more between the name and the sentence.
         reworded: Whether the sentence has the words of the next document that tells such a fact in others.
@@ -94,14 +102,13 @@ def share_by_name(model, corpus: Corpus, prompts: Prompts, *, moved: int = 0, re
         ``(share, how many facts)``.
     """
     right = n = 0
-    for of_place in find_sentences(corpus, prompts):
+    for of_place in sentences:
         for i, sentence in enumerate(of_place):
             others = (other.before for other in of_place[i + 1 :] + of_place[:i] if other.before[1:] != sentence.before[1:])
             before = next(others, None) if reworded else sentence.before
             if before is None:
                 continue  # all documents tell it in the same words
             ids, start = told_alone(sentence, prompts, before=[*sentence.before[:1], *before[1:]], moved=moved)
-            logits = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, start : start + len(sentence.fact)]
-            right += logits.argmax(dim=-1).tolist() == sentence.fact
+            right += fills_in(model, ids, start, sentence.fact)
             n += 1
     return right / max(1, n), n

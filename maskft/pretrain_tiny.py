@@ -61,7 +61,8 @@ def pretrain(model: LlamaForCausalLM, prompts: Prompts, recipe: Recipe, seed: in
     """
     model.config.is_causal = not recipe.bidirectional
     optimizer = torch.optim.AdamW(decay_groups(model, 0.1), lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
-    log, total, started, jumps = [], 0.0, time.perf_counter(), torch.Generator().manual_seed(seed + 3)
+    jumps = torch.Generator().manual_seed(seed + 3)  # any other than the seed: jumps are no function of the samples
+    log, total, started = [], 0.0, time.perf_counter()
     model.train()
     for step, batch in enumerate(batches(recipe, prompts, seed, n_steps), start=1):
         fall = min(1.0, max(0.1, (1 - step / n_steps) / recipe.mix.settled))

@@ -7,12 +7,10 @@ that its bases are known to answer.
 
 import random
 
-import torch
-
 from .data import Corpus
 from .data.synthetic.pretraining import PretrainingMix, draw_questions, known_world, present
 from .evaluation import answer_questions
-from .layout import N_MOVED, share_by_name
+from .layout import N_MOVED, fills_in, find_sentences, share_by_name
 from .metrics import accuracy
 from .prompts import Prompts
 from .runs import BY_NAME, IN_DOCUMENT, OWN_WORLD, RunConfig
@@ -47,7 +45,6 @@ def _row(span: Span, prompts: Prompts, method: str) -> tuple[list[int], int]:
     return context + target, len(context) + start - 1
 
 
-@torch.inference_mode()
 def share_in_documents(model, corpus: Corpus, prompts: Prompts, method: str) -> tuple[float, int]:
     """The share of the documents' facts that the model fills in, each token its likeliest, where the rest of the document is given.
 
@@ -60,9 +57,7 @@ def share_in_documents(model, corpus: Corpus, prompts: Prompts, method: str) -> 
     spans, right = find_facts(corpus, prompts), 0
     for span in spans:
         ids, first = _row(span, prompts, method)
-        length = span[2] - span[1]
-        logits = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, first : first + length]
-        right += logits.argmax(dim=-1).tolist() == span[0][span[1] : span[2]]
+        right += fills_in(model, ids, first, span[0][span[1] : span[2]])
     return right / max(1, len(spans)), len(spans)
 
 
@@ -85,8 +80,9 @@ def probe_rows(model, corpus: Corpus, prompts: Prompts, config: RunConfig, *, st
     model.eval()
     found = {IN_DOCUMENT: share_in_documents(model, corpus, prompts, config.method), OWN_WORLD: accuracy_on_own_world(model, prompts, config)}
     if config.method == "dllm" and config.dataset == "biography":
+        sentences = find_sentences(corpus, prompts)
         for category, (is_moved, is_reworded) in BY_NAME.items():
-            found[category] = share_by_name(model, corpus, prompts, moved=N_MOVED if is_moved else 0, reworded=is_reworded)
+            found[category] = share_by_name(model, sentences, prompts, moved=N_MOVED if is_moved else 0, reworded=is_reworded)
     model.train(was_training)
     return [
         {"step": step, "epoch": epoch, "train_tokens": train_tokens, "category": category, "metric": "accuracy", "value": value, "n_questions": n}

@@ -97,7 +97,7 @@ def batches(recipe: Recipe, prompts: Prompts, seed: int, n_steps: int) -> Iterat
 def stretched_positions(n_rows: int, length: int, share: float, generator: torch.Generator) -> Int[Tensor, "rows length"]:
     """Position ids that jump now and then, so that the distance between two words tells a base little.
 
-    Rows of ``share`` 0, and of every other share one in four, have the positions of fine-tuning, less the first.
+    One row in four (``UNSTRETCHED``) has no jump, as fine-tuning's have none.
 
     Args:
         n_rows: Rows of the batch.

@@ -78,7 +78,7 @@ print(of_names.pivot_table(index="step", columns="category", values="value")[lis
 print(pd.read_csv(study.scale.tables / "layout_trials.csv").to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# The name is what both find a fact by: without it they fill in a sixth and less (a look, in no table). But the former base's dLLM knows it only where and as its text has it. After 600 steps,
+# In each the model is given the name. The former base's dLLM finds the fact only where and as its text has it. After 600 steps,
 # ten words further from the name two thirds of what it had found are gone, in other words as many, and with both nearly all. A question's answer has the fact right behind the name, and in one of eight wordings.
 # That is why one text taught it little, 0.20 forward and 0.14 backward, and five texts, which differ in words and lengths, three times as much.
 # Where everybody was told in the same wording, and so in the same places, one text was enough for 0.35 and 0.46 after 300 steps.
@@ -103,7 +103,7 @@ print(own_words(at_best, corpus).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
 # So it is, for all three methods: who finds the words of a document finds what they tell (0.81 to 0.96 of the fact). They differ in how often they find them: masked AR in seven of ten answers, AR in
-# half, the dLLM in three of ten. From the former base it was one in eight, no more than by drawing a wording, and half of those were right.
+# half, the dLLM in three of ten.
 #
 # ## Plain AR overfits, later
 # In the study's runs AR keeps what it has gained. In longer ones it loses it, as in the paper's Figure 2, whose runs have 3,840 steps on NameDescription and 10,240 on the others: on

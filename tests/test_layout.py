@@ -84,17 +84,17 @@ def test_a_row_is_the_document_with_name_and_sentence_left_and_as_long_unless_mo
 
 
 def test_what_is_counted_are_the_facts_found_from_name_and_words(corpus, prompts):
-    assert share_by_name(Reader(prompts, lambda text: True), corpus, prompts) == (1.0, 6)
-    assert share_by_name(Reader(prompts, lambda text: "grew" in text), corpus, prompts) == (pytest.approx(2 / 6), 6)
+    assert share_by_name(Reader(prompts, lambda text: True), find_sentences(corpus, prompts), prompts) == (1.0, 6)
+    assert share_by_name(Reader(prompts, lambda text: "grew" in text), find_sentences(corpus, prompts), prompts) == (pytest.approx(2 / 6), 6)
     in_place, moved = Reader(prompts, lambda text: True), Reader(prompts, lambda text: True)
-    share_by_name(in_place, corpus, prompts)
-    share_by_name(moved, corpus, prompts, moved=10)
+    share_by_name(in_place, find_sentences(corpus, prompts), prompts)
+    share_by_name(moved, find_sentences(corpus, prompts), prompts, moved=10)
     assert [b.count("_") - a.count("_") for a, b in zip(in_place.shown, moved.shown, strict=True)] == [10] * 6
 
 
 def test_reworded_sentences_keep_their_subject_and_have_another_document_s_words(corpus, prompts):
     reader = Reader(prompts, lambda text: "He grew" in text)
-    assert share_by_name(reader, corpus, prompts, reworded=True) == (pytest.approx(1 / 3), 3)  # subjects are told in one wording
+    assert share_by_name(reader, find_sentences(corpus, prompts), prompts, reworded=True) == (pytest.approx(1 / 3), 3)  # subjects are told in one wording
     words = [" ".join(word for word in text.split() if word != "_") for text in reader.shown]
     assert words == [
         "Ada Mabel Birch She took the first steps in", "Hugo Felix Marsh He grew up in", "Cora Edith Stone She took the first steps in",
@@ -105,5 +105,5 @@ def test_a_base_finds_no_fact_of_people_it_never_met():
     from maskft.data import load_corpus
 
     model, prompts = load_base("tiny-dllm", method="dllm")
-    share, n = share_by_name(model.eval(), load_corpus("biography", source="synthetic"), prompts)
+    share, n = share_by_name(model.eval(), find_sentences(load_corpus("biography", source="synthetic"), prompts), prompts)
     assert share < 0.05 and n == 499  # one of 500 works where she was born

@@ -167,6 +167,7 @@ def _retell(rng: random.Random, known: Known) -> str:
     """A biography in new wordings; in any order too, unless the person is always told in the usual one."""
     keys = order = wordings.BIOGRAPHY_KEYS
     if len(known.texts) != N_USUAL_TEXTS:
+        # As ``_texts_of_biography``, but for the order of the draws: each has made a shipped base, so they cannot become one.
         some = rng.sample(keys, rng.choice([1, 2, 3, 4, 5, 6, 6]))
         order = tuple(rng.choice([some, sorted(some, key=keys.index)]))
     return render.biography(known.thing, _biography_wordings(rng), order)
