@@ -55,7 +55,7 @@ def benchmark(monkeypatch):
             return module
         if name == "growth":
             monkeypatch.setattr(module, "measure_apart", module.measure)
-        if name == "whole_study":  # an hour: its commands are listed and not run, and one run is as if trained
+        if name == "whole_study":  # half an hour: its commands are listed and not run, and one run is as if trained
             monkeypatch.setattr(module, "seconds_of", seconds_of)
         if name == "training_step":
             monkeypatch.setattr(module, "peak_megabytes", lambda *_: (1.0, 1.0))

@@ -1,4 +1,4 @@
-"""The whole tiny study from nothing: ``python tests/benchmarks/whole_study.py`` (an hour on two cores).
+"""The whole tiny study from nothing: ``python tests/benchmarks/whole_study.py`` (half an hour on two cores).
 
 What a newcomer does: a clone of the last commit, its own virtual environment, and the commands of ``make reproduce``, each by
 the clock. The aim is half an hour, installation apart. Which of its runs came out as the committed records, score for score,
