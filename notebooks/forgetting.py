@@ -37,7 +37,7 @@ import pandas as pd
 
 from maskft.data import load_corpus
 from maskft.notebooks import check_injected, open_study, provenance
-from maskft.own_words import own_words
+from maskft.own_words import names_taken_over, own_words
 from maskft.plots import forgetting, forgetting_curves, save_figure
 from maskft.runs import BY_NAME, best_step, read_generations
 from maskft.tables import write_table
@@ -65,7 +65,7 @@ print(table.to_string(index=False, float_format="%.2f"))
 # They learn the documents: whatever the method, nearly every fact is filled in at the end, on Biography after 60 steps by AR, 40 by masked AR
 # and 200 to 300 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps. The dLLM's
 # answers follow its facts at once on NameDescription and by half on Biography. Of what the base could answer about its own world a tenth is left by then, but so it is with masked
-# AR, which answers nonetheless. So the dLLM lacks neither the documents nor the habit of answering: what it learned from one text it does not find from a question.
+# AR, which answers nonetheless. So the dLLM does not lack the documents: what it learned from one text it does not find from a question, and it may not say so much (below).
 #
 # ## By what a dLLM finds a fact
 # A biography is masked but for the name and the words of one sentence, up to its fact, and the model fills the fact in (`maskft.layout`): in its place (`by_name`), with ten masks
@@ -104,6 +104,36 @@ print(own_words(at_best, corpus).to_string(index=False, float_format="%.2f"))
 # %% [markdown]
 # So it is, for all three methods: who finds the words of a document finds what they tell (0.81 to 0.96 of the fact). They differ in how often they find them: masked AR in seven of ten answers, AR in
 # half, the dLLM in three of ten.
+#
+# ## Whose document?
+# A forward question gives the name, and a document begins with it. An answer that recites the document of somebody else is wrong, so it should matter whether an answer begins with the name that
+# it was asked about:
+
+# %% tags=["nbval-check-output"]
+print(names_taken_over(at_best, corpus).to_string(index=False, float_format="%.2f"))
+
+# %% [markdown]
+# It does to AR and masked AR, whose answers that begin with it hold nearly nine of ten facts, the others half. AR begins one answer in seven with it, masked AR two of three, the dLLM three of ten,
+# and it gains little by that: more than half of its facts are missing even there. None of the bases has the habit of taking over a biography's name of three words. The table below counts that for names
+# that nobody ever told of, before any fine-tuning; in its lower rows a dLLM is taught the habit first and by itself. It learns it in some hundred steps, and each burst of documents takes it away. In documents
+# a name is never a copy of another one beside it, and a masked name learns not to be.
+
+# %% tags=["nbval-check-output"]
+print(pd.read_csv(study.scale.tables / "names_trials.csv").to_string(index=False, float_format="%.2f"))
+
+# %% [markdown]
+# ## Answers that are cut off
+# The paper gives every method 128 new tokens. Its dLLM, fine-tuned on Biography, recites a document from the first word to the last and beyond (Appendix A.5). Here AR and masked AR may write 96 tokens, a document has 62
+# at most, and the dLLM gets 32, for a pass of its costs as much as its whole canvas. That takes answers away from it: the best checkpoints of the study, asked a fifth of the questions again with longer canvases
+# (means over the seeds; the base learned on a canvas of 32).
+
+# %% tags=["nbval-check-output"]
+lengths = pd.read_csv(study.scale.tables / "answer_length_trials.csv")
+print(lengths.groupby(["paraphrases", "max_new_tokens"])[["forward", "backward"]].mean().to_string(float_format="%.2f"))
+
+# %% [markdown]
+# As long as AR's answers, the dLLM's hold 0.58 of the facts asked forward without paraphrases, from the same weights, instead of 0.40; names it finds as often. So a good part of what the tables of this
+# scale show it to lack on Biography is the length of its answers. That is a saving of this scale and not a finding about dLLMs.
 #
 # ## Plain AR overfits, later
 # In the study's runs AR keeps what it has gained. In longer ones it loses it, as in the paper's Figure 2, whose runs have 3,840 steps on NameDescription and 10,240 on the others: on

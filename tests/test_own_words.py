@@ -7,7 +7,7 @@ import pytest
 
 from maskft.data import load_corpus
 from maskft.data.synthetic import wordings
-from maskft.own_words import own_words, words_before
+from maskft.own_words import name_given, names_taken_over, own_words, words_before
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,29 @@ def test_shares_and_means_are_those_of_each_methods_answers(corpus):
     ]
 
 
+def test_the_name_that_a_question_gives_is_the_documents_first_words_that_it_has(corpus):
+    texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
+    backward = [q for q in corpus.questions.to_list() if q["direction"] == "backward"]
+    for question in corpus.questions.to_list():
+        if question["direction"] == "forward":
+            name = next(q["answer"] for q in backward if q["document_id"] == question["document_id"])
+            assert name_given(texts[question["document_id"]], question["question"]) == name
+    assert name_given("Ann Bo Cole was born.", "Who was born on May 1?") == ""
+
+
+def test_answers_are_told_apart_by_whether_they_begin_with_that_name(corpus):
+    """A document recited begins with it; `I think ...` does not, and neither does a name that comes later or in part."""
+    frame = answers(corpus, [("ar", True, 1.0), ("ar", False, 0.5), ("dllm", True, 0.25), ("dllm", True, 0.75), ("dllm", True, 0.0)])
+    frame.loc[3, "generation"] = "So " + frame.loc[3, "generation"]
+    frame.loc[4, "generation"] = frame.loc[4, "generation"].split()[0]
+    assert names_taken_over(pd.concat([frame, frame.assign(category="backward", accuracy=1.0)]), corpus).to_dict("records") == [
+        {"method": "ar", "takes_over_name": False, "share": 0.5, "accuracy": 0.5},
+        {"method": "ar", "takes_over_name": True, "share": 0.5, "accuracy": 1.0},
+        {"method": "dllm", "takes_over_name": False, "share": 2 / 3, "accuracy": 0.375},
+        {"method": "dllm", "takes_over_name": True, "share": 1 / 3, "accuracy": 0.25},
+    ]
+
+
 def test_the_words_of_one_of_two_sentences_that_tell_a_fact_are_enough(corpus):
     texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
     asked = [q for q in corpus.questions.to_list() if q["direction"] == "forward"]
@@ -71,3 +94,8 @@ def test_answers_without_texts_or_without_their_document_are_refused(corpus):
     other = replace(corpus, questions=corpus.questions.map(lambda _: {"answer": "Atlantis"}))
     with pytest.raises(ValueError, match="'Atlantis', the answer to question .* does not stand in its document"):
         own_words(frame, other)
+    other = replace(corpus, questions=corpus.questions.map(lambda _: {"question": "Who was it?"}))
+    with pytest.raises(ValueError, match=r"'Who was it\?'.* does not have the words with which its document begins"):
+        names_taken_over(frame, other)
+    with pytest.raises(ValueError, match="leaves their texts out"):
+        names_taken_over(frame.assign(generation=None), corpus)

@@ -12,7 +12,7 @@ of the stream cure that:
 An answer is a passage that holds what was asked for, as the answers of Llama and LLaDA are (Appendix A.5): what fine-tuning
 teaches to write is then what an answer is made of. It takes over from the question what that gives; the AR bases begin an
 answer about a person with that. Many questions are about strangers, of whom nothing else tells, so that this is learned as
-a habit and not name by name.
+a habit and not name by name; the AR bases learn it of people's names, the dLLM base does not (`notebooks/forgetting`).
 """
 
 import random
@@ -49,7 +49,7 @@ class PretrainingMix:
         newcomers_in_burst: Share of a burst that is about newcomers.
         strangers: Share of questions that are about strangers.
         strangers_first: The part of the stream, at its start, that is made of such questions alone, all of them by the
-            name. To take over a name is learned there; in the whole mix the dLLM does not find it.
+            name. To take over a name is learned there; in the whole mix the dLLM does not find it, and does not keep it either.
         longest_answer: Words of a passage that may be an answer; a sentence of its own is made where every passage is
             longer, and always of a biography. None for no limit.
         led: Whether an answer about a person begins with what the question gives. Otherwise it is told in the person's order:
