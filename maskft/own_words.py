@@ -1,6 +1,7 @@
 """Whether an answer is given in its document's words, or begins with the name that it was asked about, and how often it is right then."""
 
 import re
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -41,14 +42,14 @@ def own_words(generations: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
     Raises:
         ValueError: there is no forward answer, an answer has no text, or a question's answer does not stand in its document.
     """
-    texts, rows = _texts_and_answers(generations, corpus)
-    said = []
-    for row, question in rows:
-        wordings = words_before(texts[question["document_id"]], question["answer"])
+
+    def has_words(answer: str, text: str, question: dict) -> bool:
+        wordings = words_before(text, question["answer"])
         if not wordings:
-            raise ValueError(f"{question['answer']!r}, the answer to question {row.question_id}, does not stand in its document; expected one word for word")
-        said.append(any(words in row.generation for words in wordings))
-    return _accuracy_by("in_own_words", said, rows)
+            raise ValueError(f"{question['answer']!r}, the answer to question {question['question_id']}, does not stand in its document; expected one word for word")
+        return any(words in answer for words in wordings)
+
+    return _accuracy_by("in_own_words", has_words, generations, corpus)
 
 
 def name_given(text: str, question: str) -> str:
@@ -74,29 +75,27 @@ def names_taken_over(generations: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
     Raises:
         ValueError: there is no forward answer, an answer has no text, or a document does not begin with what its question gives.
     """
-    texts, rows = _texts_and_answers(generations, corpus)
-    taken = []
-    for row, question in rows:
-        name = name_given(texts[question["document_id"]], question["question"])
+
+    def begins_with_name(answer: str, text: str, question: dict) -> bool:
+        name = name_given(text, question["question"])
         if not name:
-            raise ValueError(f"question {row.question_id} ({question['question']!r}) does not have the words with which its document begins; expected a name")
-        taken.append(row.generation.startswith(name))
-    return _accuracy_by("takes_over_name", taken, rows)
+            raise ValueError(
+                f"question {question['question_id']} ({question['question']!r}) does not have the words with which its document begins; expected a name"
+            )
+        return answer.startswith(name)
+
+    return _accuracy_by("takes_over_name", begins_with_name, generations, corpus)
 
 
-def _texts_and_answers(generations: pd.DataFrame, corpus: Corpus) -> tuple[dict, list[tuple]]:
-    """The documents' texts by id, and each forward answer with its question."""
+def _accuracy_by(column: str, is_so: Callable[[str, str, dict], bool], generations: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    """Share and mean accuracy of each method's forward answers by what ``is_so`` says of answer, document's text and question."""
     rows = generations[generations.category == "forward"]
     if rows.empty or rows.generation.isna().any():
         raise ValueError("the frame holds no forward answers or leaves their texts out; read runs whose records keep texts")
-    questions = {q["question_id"]: q for q in corpus.questions.to_list()}
     texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
-    return texts, [(row, questions[row.question_id]) for row in rows.itertuples()]
-
-
-def _accuracy_by(column: str, values: list[bool], rows: list[tuple]) -> pd.DataFrame:
-    """Share and mean accuracy of each method's answers by ``values``, one an answer."""
-    frame = pd.DataFrame({"method": [row.method for row, _ in rows], column: values, "accuracy": [row.accuracy for row, _ in rows]})
-    found = frame.groupby(["method", column]).accuracy.agg(["size", "mean"]).reset_index()
+    questions = {q["question_id"]: q for q in corpus.questions.to_list()}
+    asked = [questions[n] for n in rows.question_id]
+    values = [is_so(answer, texts[question["document_id"]], question) for answer, question in zip(rows.generation, asked, strict=True)]
+    found = rows.assign(**{column: values}).groupby(["method", column]).accuracy.agg(["size", "mean"]).reset_index()
     found["share"] = found["size"] / found.groupby("method")["size"].transform("sum")
     return found.rename(columns={"mean": "accuracy"})[["method", column, "share", "accuracy"]]
