@@ -56,7 +56,8 @@ def drafting_pays(model, config: RunConfig, n_questions: int) -> bool:
     """Whether guessed tokens that are verified make the same answers sooner: those of one question, whose pass is mostly launching.
 
     So it is for a narrow model on a GPU. A wide one's passes are recorded there and take as long as they compute, longer with each
-    canvas, as on a CPU (``tests/benchmarks/drafted_sampling.py``: 0.96 of the speed without drafts for one question of the tiny dLLM).
+    canvas, as on a CPU (``tests/benchmarks/drafted_sampling.py``: 0.96 of the speed without drafts for one question of the tiny
+    dLLM; of a wide model on a CPU it was not measured).
     """
     is_launched = model.device.type == "cuda" and not pays(model.config.hidden_size)
     return n_questions == 1 and config.sampler_steps == config.max_new_tokens and is_launched

@@ -26,7 +26,7 @@ def test_runs_that_share_a_gpu_leave_each_other_memory(monkeypatch):
 
 @pytest.mark.parametrize(
     ("device", "width", "steps", "n_questions", "pays"),
-    [("cpu", 128, 128, 1, False), ("cuda", 576, 128, 1, True), ("cuda", 576, 128, 2, False), ("cuda", 576, 64, 1, False), ("cuda", 4096, 128, 1, False)],
+    [("cpu", 128, 128, 1, False), ("cpu", 4096, 128, 1, False), ("cuda", 576, 128, 1, True), ("cuda", 576, 128, 2, False), ("cuda", 576, 64, 1, False), ("cuda", 4096, 128, 1, False)],
 )
 def test_a_single_question_is_drafted_where_a_gpu_launches_longer_than_it_computes(make_config, device, width, steps, n_questions, pays):
     model = SimpleNamespace(config=SimpleNamespace(hidden_size=width), device=torch.device(device))
