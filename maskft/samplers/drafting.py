@@ -1,10 +1,11 @@
 """The exact diffusion sampler for few questions at a time: it guesses the next tokens and verifies them in one pass.
 
 A narrow model's pass over one question on a GPU is mostly launching; a few canvases more cost little there
-(``evaluation.drafting_pays``). The order and the tokens of the last logits are a guess at what the next steps commit. One pass sees the canvas as it is and as it would be after each guess; guesses are taken as
-long as the logits that the published loop would have had make them too. After a whole block the first logits of the next one are
-there as well. So a pass commits up to a block, with the loop's own tokens; where all guesses hold, it has computed no canvas more
-than the loop. Lossless self-verification as in FreeDave (arXiv 2510.00294), of the loop with one token a step.
+(``evaluation.drafting_pays``). The order and the tokens of the last logits are a guess at what the next steps commit. One pass sees
+the canvas as it is and as it would be after each guess; guesses are taken as long as the logits that the published loop would have
+had make them too. After a whole block the first logits of the next one are there as well. So a pass commits up to a block, with the
+loop's own tokens; where all guesses hold, it has computed no canvas more than the loop. Lossless self-verification as in FreeDave
+(arXiv 2510.00294), of the loop with one token a step.
 """
 
 from collections.abc import Callable, Sequence
