@@ -76,8 +76,7 @@ def make_run(
         "learning_rate": scale.learning_rates[method],
         "eval_steps": scale.eval_steps[dataset, paraphrases != "none"][method],
         "seed": seed,
-        **scale.settings,
-        **scale.method_settings.get(method, {}),
+        **scale.settings_of(method, dataset),
     }
     return RunConfig(**values | changes)
 

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from .bases import adapted_name, hub_commit, model_folder, revision_of
+from .data import DATASETS
 from .execution import execution_of
 from .paper import METHODS
 from .runs import RunConfig
@@ -25,7 +26,7 @@ from .scales import SCALES, Scale
 WORDS = {str: "a text", str | None: "a text or null", int: "a whole number", float: "a number", dict: "an object", list: "a list of texts"}
 KINDS = {
     "like": str, "name": str, "source": str, "bases": dict, "revisions": dict, "control_base": str | None, "learning_rates": dict,
-    "settings": dict, "method_settings": dict, "max_steps": int, "launcher": dict, "output": str,
+    "settings": dict, "method_settings": dict, "dataset_settings": dict, "max_steps": int, "launcher": dict, "output": str,
 }  # fmt: skip
 LAUNCHER_KINDS = {
     "kind": str, "config_file": str, "num_processes": int, "num_machines": int, "runs_per_gpu": int, "gib_per_run": float, "options": list,
@@ -89,8 +90,9 @@ def read_scale(path: Path) -> Scale:
     Args:
         path: JSON with an object of these, all but ``like`` optional: ``like`` (a scale), ``name`` (a folder's, of no other
             scale), ``source``; ``bases``, ``revisions`` (commit by base, for other ones of the hub), ``learning_rates``,
-            ``settings`` and ``launcher`` (their entries replace the other's, the rest stays); ``method_settings``,
-            ``control_base`` (null: none), ``max_steps`` (no run is longer), ``output`` (folder).
+            ``settings`` and ``launcher`` (their entries replace the other's, the rest stays); ``method_settings`` (with
+            it the other's ``dataset_settings`` go too), ``dataset_settings``, ``control_base`` (null: none), ``max_steps`` (no
+            run is longer), ``output`` (folder).
 
     Raises:
         ValueError: If the file is none, or a key or value is not allowed. Values of ``settings`` and ``learning_rates`` are
@@ -98,7 +100,9 @@ def read_scale(path: Path) -> Scale:
     """
     given = _read(path)
     like, base, changes = SCALES[given["like"]], path.parent.absolute(), {}
-    for key in ("source", "control_base", "method_settings"):
+    if "method_settings" in given:  # what is said more closely would hide it
+        changes["dataset_settings"] = {}
+    for key in ("source", "control_base", "method_settings", "dataset_settings"):
         if key in given:
             changes[key] = given[key]
     for key in ("bases", "revisions", "learning_rates", "settings"):
@@ -144,9 +148,13 @@ def _read(path: Path) -> dict:
         raise ValueError(f"{where}: max_steps={given['max_steps']} must be a whole number from 1")
     for key, kinds in (("bases", dict.fromkeys(METHODS, str)), ("learning_rates", dict.fromkeys(METHODS, float)), ("launcher", LAUNCHER_KINDS)):
         _check(given.get(key, {}), kinds, f"{where}, {key}")
-    _check(given.get("method_settings", {}), dict.fromkeys(METHODS, dict), f"{where}, method_settings")
-    for settings in (given.get("settings", {}), *given.get("method_settings", {}).values()):
-        _check(settings, dict.fromkeys(SETTINGS, object), f"{where}, settings")
+    _check(given.get("dataset_settings", {}), dict.fromkeys(DATASETS, dict), f"{where}, dataset_settings")
+    settings = [given.get("settings", {})]
+    for key, by_method in {"method_settings": given.get("method_settings", {}), **given.get("dataset_settings", {})}.items():
+        _check(by_method, dict.fromkeys(METHODS, dict), f"{where}, {key}")
+        settings += by_method.values()
+    for values in settings:
+        _check(values, dict.fromkeys(SETTINGS, object), f"{where}, settings")
     for base, commit in given.get("revisions", {}).items():
         if not isinstance(commit, str):
             raise ValueError(f"{where}, revisions: {base}={commit!r} must be a commit, a text")

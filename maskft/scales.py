@@ -32,6 +32,7 @@ class Scale:
         random_token_steps: The last of them in the random-token control (Figure 9), where it is shorter.
         settings: Further fields of ``RunConfig``.
         method_settings: Those in which one method differs.
+        dataset_settings: By data set and method, those in which a method differs there.
         launcher: How training starts.
         output: Where runs, tables and figures go.
     """
@@ -49,6 +50,7 @@ class Scale:
     control_base: str | None = None
     sweep_paraphrases: str = "same_order"
     method_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    dataset_settings: Mapping[str, Mapping[str, Mapping[str, object]]] = field(default_factory=dict)
     random_token_steps: Mapping[tuple[str, bool], int] = field(default_factory=dict)
     output: Path = REPOSITORY
 
@@ -57,6 +59,10 @@ class Scale:
         """Its name as that of a folder: of a base its last part, and six hex digits that tell it from another's of that name."""
         name, colon, base = self.name.partition(":")
         return f"{name}-{Path(base).name}-{hashlib.sha256(base.encode()).hexdigest()[:6]}" if colon else name
+
+    def settings_of(self, method: str, dataset: str) -> dict[str, object]:
+        """Fields of ``RunConfig`` of one method's runs on one data set: what is said most closely of them holds."""
+        return {**self.settings, **self.method_settings.get(method, {}), **self.dataset_settings.get(dataset, {}).get(method, {})}
 
     @property
     def store(self) -> Path:
@@ -105,7 +111,7 @@ _TINY_NAME_DESCRIPTION = {
 _TINY_BIOGRAPHY = {
     "ar": (0, 20, 40, 60, 80, 120),
     "masked_ar": (0, 40, 80, 120, 160),
-    "dllm": (0, 100, 200, 300, 450, 600),
+    "dllm": (0, 100, 200, 400, 600),
 }
 _TINY_WIKI = {
     "ar": (0, 10, 20, 40, 60, 80, 120),
@@ -128,10 +134,14 @@ TINY = Scale(
         for with_paraphrases in (False, True)
     },
     # float32 on a CPU: the numbers are then those of any machine, and a CPU without bfloat16 units is not slower.
-    # Answers may be as long as a document, as in the paper. The dLLM pays for its whole canvas at every token: it gets two
-    # sentences, and learned in pretraining to answer in one.
+    # Answers may be as long as a document, as in the paper. The dLLM pays for its whole canvas at every token: it gets no more than
+    # the longest text it learns (21 tokens in NameDescription, 62 in Biography, 64 in Wiki), and where that is long every second
+    # question, which is still every wording and every document.
     settings={"precision": "float32", "train_batch_size": 60, "max_new_tokens": 96, "eval_batch_size": 120},
     method_settings={"dllm": {"max_new_tokens": 32, "sampler_steps": 32}},
+    dataset_settings={
+        dataset: {"dllm": {"max_new_tokens": 64, "sampler_steps": 64, "question_stride": 2}} for dataset in ("biography", "wiki")
+    },
     launcher=Launcher("cpu"),
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Which runs exhibits need, at each scale, with the settings that the paper states."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from maskft import exhibits, named_scales
+from maskft.data import DATASETS, load_corpus
 from maskft.exhibits import (
     EXHIBITS,
     check_seeds,
@@ -15,8 +17,10 @@ from maskft.exhibits import (
     make_run,
     methods_of,
     sweep_runs,
+    table2_runs,
     table3_runs,
 )
+from maskft.models import base_folder, load_tokenizer, prompts_for
 from maskft.named_scales import _named_scale, get_scale
 from maskft.paper import METHODS, PAPER_SETTINGS
 from maskft.planning import planned_runs
@@ -53,12 +57,32 @@ def test_every_chosen_rate_is_on_the_grid_it_was_chosen_from():
 
 
 def test_a_method_differs_from_another_only_in_what_a_scale_may_choose():
-    """Same data, batch, optimizer and budget law for all methods of a scale; the length of an answer where it says so."""
-    for scale in SCALES.values():
-        runs = [make_run(scale, method, "wiki", "none") for method in methods_of(scale)]
+    """Same data, batch, optimizer and budget law for all methods of a scale; the length of an answer and how many are asked for
+    where it says so."""
+    for scale, dataset in itertools.product(SCALES.values(), DATASETS):
+        runs = [make_run(scale, method, dataset, "none") for method in methods_of(scale)]
         free = {"method": "ar", "base": "b", "base_revision": "r", "learning_rate": 1.0, "eval_steps": (0, 1)}
-        free |= {name: 32 for settings in scale.method_settings.values() for name in settings}
-        assert len({replace(run, **free) for run in runs}) == 1
+        of_methods = [*scale.method_settings.values(), *scale.dataset_settings.get(dataset, {}).values()]
+        chosen = {name for settings in of_methods for name in settings}
+        assert chosen <= {"max_new_tokens", "sampler_steps", "question_stride"}
+        assert len({replace(run, **free, **dict.fromkeys(chosen, 32)) for run in runs}) == 1
+
+
+def test_no_answer_of_the_tiny_scale_is_shorter_than_the_longest_text_it_was_trained_on():
+    for run in (*table3_runs(TINY, [0]), *table2_runs(TINY, [0])):
+        prompts = prompts_for(load_tokenizer(base_folder(run.base)))
+        texts = load_corpus(run.dataset, source="synthetic").training_texts(run.paraphrases)["text"]
+        assert run.max_new_tokens >= max(len(prompts.encode(text)) for text in texts)
+
+
+def test_the_dllm_of_the_tiny_scale_is_asked_every_wording_and_about_everybody():
+    for dataset in DATASETS:
+        corpus = load_corpus(dataset, source="synthetic")
+        asked = corpus.asked_questions(make_run(TINY, "dllm", dataset, "none").question_stride)
+        every = corpus.questions.to_list()
+        assert {row["document_id"] for row in asked} == {row["document_id"] for row in every}
+        beginnings, all_of_them = ({(row["category"], *row["question"].split()[:2]) for row in rows} for rows in (asked, every))
+        assert beginnings == all_of_them
 
 
 def test_the_control_differs_from_masked_ar_in_its_base_alone():

@@ -149,6 +149,9 @@ def test_the_papers_scale_has_the_settings_of_appendix_a4():
         ('{"like": "paper", "settings": {"dataset": "wiki"}}', "'dataset' is not known"),
         ('{"like": "paper", "method_settings": {"dlm": {}}}', "did you mean 'dllm'"),
         ('{"like": "paper", "method_settings": {"dllm": {"sampler": 1}}}', "did you mean 'sampler_steps'"),
+        ('{"like": "paper", "dataset_settings": {"wikis": {}}}', "dataset_settings: 'wikis' is not known; did you mean 'wiki'"),
+        ('{"like": "paper", "dataset_settings": {"wiki": {"dlm": {}}}}', "did you mean 'dllm'"),
+        ('{"like": "paper", "dataset_settings": {"wiki": {"dllm": {"sampler": 1}}}}', "did you mean 'sampler_steps'"),
         ('{"like": "paper", "launcher": []}', r"launcher=\[\] must be an object"),
         ('{"like": "paper", "launcher": {"num_processes": "8"}}', "num_processes='8' must be a whole number"),
         ('{"like": "paper", "launcher": {"options": "--shard"}}', "options='--shard' must be a list of texts"),
@@ -175,6 +178,18 @@ def test_a_scale_file_changes_what_it_names_alone(tmp_path):
     assert scale.eval_steps["name_description", False]["ar"] == (0, 30, 60, 100)
     assert scale.eval_steps["biography", True]["dllm"] == (0, 8, 16, 32, 64, 100)
     assert scale.store == PAPER.store.with_name("two_nodes")
+
+
+def test_settings_by_data_set_in_a_scale_file(tmp_path):
+    """They hold before the method's and the scale's; a file that says how a method answers says so for every data set."""
+    path, tiny = tmp_path / "t.json", get_scale("tiny")
+    path.write_text('{"like": "tiny", "dataset_settings": {"wiki": {"dllm": {"max_new_tokens": 8, "sampler_steps": 8}}}}')
+    scale = get_scale(str(path))
+    lengths = {dataset: scale.settings_of("dllm", dataset)["max_new_tokens"] for dataset in ("biography", "wiki")}
+    assert lengths == {"biography": tiny.method_settings["dllm"]["max_new_tokens"], "wiki": 8}
+    assert scale.settings_of("ar", "wiki") == tiny.settings_of("ar", "wiki") == tiny.settings
+    path.write_text('{"like": "tiny", "method_settings": {"dllm": {"max_new_tokens": 16, "sampler_steps": 16}}}')
+    assert get_scale(str(path)).settings_of("dllm", "wiki") == {**tiny.settings, "max_new_tokens": 16, "sampler_steps": 16}
 
 
 def test_a_scale_file_pins_another_base_of_the_hub(tmp_path):

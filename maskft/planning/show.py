@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from maskft.data import DATASETS
 from maskft.exhibits import methods_of
 from maskft.launcher import available_cores
 from maskft.planning import hardware
@@ -116,8 +117,8 @@ def _on_cores(exhibits: Sequence[str], scale: Scale, seeds: Sequence[int], world
 
 
 def _ranges(scale: Scale) -> str:
-    allowed = {m: scale.method_settings.get(m, {}).get("max_new_tokens", scale.settings["max_new_tokens"]) for m in methods_of(scale)}
-    longest = ", ".join(f"{method} {tokens}" for method, tokens in allowed.items())
+    allowed = {m: sorted({scale.settings_of(m, dataset)["max_new_tokens"] for dataset in DATASETS}) for m in methods_of(scale)}
+    longest = ", ".join(f"{method} {' or '.join(map(str, tokens))}" for method, tokens in allowed.items())
     return (
         f"Ranges: from every answer {SHORT_ANSWER} tokens long to every answer as long as allowed ({longest}). In the total, runs "
         "that exhibits share count once. TFLOP and PFLOP are 10^12 and 10^15 operations."
