@@ -50,6 +50,7 @@ class State:
         wall_time_s: Spent so far, by all attempts.
         resumed_at: Steps at which an earlier attempt was taken up.
         sharding: What ``sharding.PolicyCheck`` saw; None without FSDP2.
+        answers_before_from: The run that asked the base before fine-tuning (``base_answers``); None: this one.
     """
 
     step: int = 0
@@ -62,6 +63,7 @@ class State:
     wall_time_s: float = 0.0
     resumed_at: list[int] = field(default_factory=list)
     sharding: dict | None = None
+    answers_before_from: str | None = None
 
     @classmethod
     def from_json(cls, values: dict) -> "State":

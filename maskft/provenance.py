@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from maskft.runs import write_atomically
+from maskft.runs.files import canonical, sha256_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ def current_commit() -> str | None:
         return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def code_fingerprint() -> str:
+    """16 hex digits that change with any change of the package's code: sha256 over the paths and contents of its modules."""
+    package = Path(__file__).parent
+    modules = [[str(path.relative_to(package)), path.read_text(encoding="utf-8")] for path in sorted(package.rglob("*.py"))]
+    return sha256_of(canonical(modules))[:16]
 
 
 def write_sidecar(path: Path, provenance: Provenance, files: Sequence[str]) -> Path:

@@ -11,7 +11,6 @@ process the batch's global counts without communication, and the same masks what
 import argparse
 import json
 import math
-import platform
 import shlex
 import signal
 import sys
@@ -19,7 +18,6 @@ import time
 import traceback
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
@@ -28,10 +26,10 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor, distributed
 
+from .base_answers import describe_origin, find_base_answers
 from .bases import revision_of
 from .checkpoints import Checkpoints, Interrupted, Sigterm
 from .data import Corpus, load_corpus
-from .devices import device_name
 from .evaluation import answer_questions, score_answers, summarise
 from .execution import DEFAULTS, Execution, add_options, check_compiler
 from .metrics import pick_best_step, total_accuracy
@@ -155,6 +153,7 @@ def train(
         options = {"is_causal": config.method != "dllm", "autocast": config.precision == "bf16_mixed"}
         recorded = RecordedGradients(wrapped, accelerator.device, **options)
     spent_before, state.sharding = state.wall_time_s, state.sharding if execution.shard else None
+    origin = describe_origin(accelerator.device, n_ranks, execution)
 
     def keep_state() -> None:
         state.wall_time_s = spent_before + time.perf_counter() - clock
@@ -163,16 +162,21 @@ def train(
     def evaluate(step: int) -> None:
         progress.report(step, "evaluation")
         mine, answers = questions[rank::n_ranks], None
+        asked_by = [find_base_answers(store, config, origin) if step == 0 and accelerator.is_main_process else None]
+        broadcast_object_list(asked_by)
         # Weights are gathered once, before anybody samples: from here on no rank waits for another.
         sampled = gather_replica(empty, model, compute_dtype(config.precision)) if execution.shard else model
         if execution.shard and execution.compile_layers and config.method == "dllm":
             compile_layers(sampled, answers=True)
-        with suppress(Interrupted), sigterm.breaking(), autocast:
-            answers = answer_questions(sampled, prompts, [row["question"] for row in mine], config)
-        found = gather_object([None if answers is None else score_answers(step, mine, answers)])
-        if None in found:  # SIGTERM on one rank: its answers are lacking, so this evaluation is for the next attempt
-            raise Interrupted
-        rows = sorted((row for share in found for row in share), key=lambda row: row["question_id"])
+        if asked_by[0] is not None:
+            state.answers_before_from, rows = asked_by[0]
+        else:
+            with suppress(Interrupted), sigterm.breaking(), autocast:
+                answers = answer_questions(sampled, prompts, [row["question"] for row in mine], config)
+            found = gather_object([None if answers is None else score_answers(step, mine, answers)])
+            if None in found:  # SIGTERM on one rank: its answers are lacking, so this evaluation is for the next attempt
+                raise Interrupted
+            rows = sorted((row for share in found for row in share), key=lambda row: row["question_id"])
         state.generations[step] = rows
         means = summarise(rows, epoch=step / steps_per_epoch, train_tokens=state.train_tokens)
         state.metrics.extend(means)
@@ -248,21 +252,18 @@ def train(
         _write_rows(staging / "generations.jsonl", [row for step in sorted(kept) for row in state.generations[step]])
         checkpoints.hand_over_best(state.best_step, staging / "best")
         prompts.tokenizer.save_pretrained(staging / "best")
-    packages = ("maskft", "torch", "transformers", "accelerate", "datasets")
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        **origin,
         "dtypes_seen": {
             "parameters": sorted({str(p.dtype) for p in model.parameters()}),
             "compute": "bfloat16" if config.precision != "float32" else "float32",
         },
         "seeds": {"run": config.seed, "world": config.world_seed},
-        "device": device_name(accelerator.device),
-        "n_processes": n_ranks,
         "per_device_train_batch_size": math.ceil(config.train_batch_size / (n_ranks * n_parts)),
         "gradient_accumulation_steps": n_parts,
         "activation_checkpointing": execution.activation_checkpointing,
-        "compile_layers": execution.compile_layers,
         "sharding": state.sharding,
+        "answers_before_from": state.answers_before_from,
         "resumed_at": state.resumed_at,
         "wall_time_s": round(spent_before + time.perf_counter() - clock, 1),
         "started": started.isoformat(timespec="seconds"),

@@ -557,7 +557,7 @@ def test_rates_are_found_again_from_times_that_follow_them():
         work = work_of(run)
         attended = len(run.eval_steps) * work.lengths.n_questions * (20 * work.lengths.prompt + 200)
         wall = work.train_flops / 50e9 + (work.eval_flops[0] / 80e9 if run.method == "dllm" else attended * 1e-6)
-        records += [(run, {"wall_time_s": n * wall, "device": "a core", "answer_tokens": 20}) for n in (3, 1)]
+        records += [(run, {"wall_time_s": n * wall, "device": "a core", "answer_tokens": 20, "evaluations": len(run.eval_steps)}) for n in (3, 1)]
     rates = fit_core_rates(records)
     assert rates.n_records == 9
     assert (1e-9 / rates.training, 1e6 * rates.cached, 1e-9 / rates.diffusion) == pytest.approx((50, 1, 80))

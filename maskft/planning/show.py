@@ -121,7 +121,7 @@ def _ranges(scale: Scale) -> str:
     longest = ", ".join(f"{method} {' or '.join(map(str, tokens))}" for method, tokens in allowed.items())
     return (
         f"Ranges: from every answer {SHORT_ANSWER} tokens long to every answer as long as allowed ({longest}). In the total, runs "
-        "that exhibits share count once. TFLOP and PFLOP are 10^12 and 10^15 operations."
+        "that exhibits share count once; what a base answers before fine-tuning counts for every run, and is asked once. TFLOP and PFLOP are 10^12 and 10^15 operations."
     )
 
 

@@ -103,14 +103,19 @@ def read_records(folder: Path, precision: str) -> list[tuple[RunConfig, dict]]:
     Runs with a probe are left out: it takes time that is no run's of the study.
 
     Returns:
-        Runs, and the first lines of their records with `answer_tokens`, how long answers were (`answered_tokens`).
+        Runs, and the first lines of their records with `answer_tokens`, how long answers were (`answered_tokens`), and
+        `evaluations`, how often the run asked its questions.
     """
     found = []
     for path in sorted(folder.glob("*.jsonl")):
         record, *rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
         run = RunConfig.from_dict(record["config"])
         if run.precision == precision and run.probe == "none":
-            found.append((run, record | {"answer_tokens": answered_tokens(run, rows)}))
+            # Of a run that took its base's answers from another one: it answered an evaluation less than it has.
+            is_lent = record.get("answers_before_from") is not None
+            rows = [row for row in rows if not (is_lent and row.get("step") == 0)]
+            lengths = {"answer_tokens": answered_tokens(run, rows), "evaluations": len(run.eval_steps) - is_lent}
+            found.append((run, record | lengths))
     return found
 
 
@@ -145,14 +150,15 @@ def quickest(records: Iterable[tuple[RunConfig, dict]]) -> list[tuple[RunConfig,
     return list(best.values())
 
 
-def _answering(work: Work, new: Real) -> tuple[Real, Real]:
-    """Of all answers of a run: tokens attended to in a cache, and operations by diffusion; one of them is 0.
+def _answering(work: Work, new: Real, evaluations: int) -> tuple[Real, Real]:
+    """Of the answers of all evaluations: tokens attended to in a cache, and operations by diffusion; one of them is 0.
 
     The i-th of ``new`` tokens attends to prompt + i tokens, in sum new prompt + new^2 / 2.
     """
+    n_answers = evaluations * work.lengths.n_questions
     if work.run.method == "dllm":
-        return 0, work.n_answers * answer_flops(work.run, work.shape, work.lengths.prompt, new)
-    return work.n_answers * (new * work.lengths.prompt + new**2 / 2), 0
+        return 0, n_answers * answer_flops(work.run, work.shape, work.lengths.prompt, new)
+    return n_answers * (new * work.lengths.prompt + new**2 / 2), 0
 
 
 def fit_core_rates(
@@ -176,7 +182,7 @@ def fit_core_rates(
     rows, walls, devices = [], [], set()
     for run, record in quickest(records):
         work = work_of(run)
-        rows.append((work.train_flops, *_answering(work, record["answer_tokens"])))
+        rows.append((work.train_flops, *_answering(work, record["answer_tokens"], record["evaluations"])))
         walls.append(record["wall_time_s"])
         devices.add(record["device"])
     table = np.array(rows).reshape(-1, 3) / np.array(walls).reshape(-1, 1)
@@ -192,12 +198,12 @@ def fit_core_rates(
 
 def seconds_on_core(work: Work, rates: CoreRates) -> Seconds:
     """Time of a run on one core."""
-    short, long = (_answer_seconds(work, rates, new) for new in answer_tokens(work.run))
+    short, long = (_answer_seconds(work, rates, new, len(work.run.eval_steps)) for new in answer_tokens(work.run))
     return Seconds(work.train_flops * rates.training, (short, long))
 
 
-def _answer_seconds(work: Work, rates: CoreRates, new: Real) -> Real:
-    attended, flops = _answering(work, new)
+def _answer_seconds(work: Work, rates: CoreRates, new: Real, evaluations: int) -> Real:
+    attended, flops = _answering(work, new, evaluations)
     return attended * rates.cached + flops * rates.diffusion
 
 
@@ -206,6 +212,6 @@ def against_records(records: Iterable[tuple[RunConfig, dict]], rates: CoreRates)
     rows = []
     for run, record in records:
         work = work_of(run)
-        planned = work.train_flops * rates.training + _answer_seconds(work, rates, record["answer_tokens"])
+        planned = work.train_flops * rates.training + _answer_seconds(work, rates, record["answer_tokens"], record["evaluations"])
         rows.append({"run_id": run.run_id, "measured": record["wall_time_s"], "planned": planned})
     return pd.DataFrame(rows)

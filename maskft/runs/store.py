@@ -71,6 +71,14 @@ class RunStore:
         """Those of `configs` that are not finished, each once, in their order."""
         return [config for config in dict.fromkeys(configs) if not self.is_finished(config)]
 
+    def configs(self, dataset: str) -> list[RunConfig]:
+        """The configurations of the finished runs of a data set, by folder name; damaged ones are left out."""
+        found = []
+        for path in sorted(self.root.glob(f"*-{dataset}-*/run.json")):
+            with suppress(ValueError, KeyError, TypeError):
+                found.append(RunConfig.from_dict(read_record(path.parent)["config"]))
+        return found
+
     def record(self, config: RunConfig) -> dict[str, Any]:
         """The run's run.json. Raises RecordError."""
         return read_record(self.folder(config))
