@@ -68,11 +68,11 @@ def test_a_method_differs_from_another_only_in_what_a_scale_may_choose():
         assert len({replace(run, **free, **dict.fromkeys(chosen, 32)) for run in runs}) == 1
 
 
-def test_no_answer_of_the_tiny_scale_is_shorter_than_the_longest_text_it_was_trained_on():
+def test_every_answer_of_the_tiny_scale_may_be_longer_than_the_longest_text_it_was_trained_on():
     for run in (*table3_runs(TINY, [0]), *table2_runs(TINY, [0])):
         prompts = prompts_for(load_tokenizer(base_folder(run.base)))
         texts = load_corpus(run.dataset, source="synthetic").training_texts(run.paraphrases)["text"]
-        assert run.max_new_tokens >= max(len(prompts.encode(text)) for text in texts)
+        assert run.max_new_tokens > max(len(prompts.encode(text)) for text in texts)
 
 
 def test_the_dllm_of_the_tiny_scale_is_asked_every_wording_and_about_everybody():

@@ -185,11 +185,11 @@ def test_settings_by_data_set_in_a_scale_file(tmp_path):
     path, tiny = tmp_path / "t.json", get_scale("tiny")
     path.write_text('{"like": "tiny", "dataset_settings": {"wiki": {"dllm": {"max_new_tokens": 8, "sampler_steps": 8}}}}')
     scale = get_scale(str(path))
-    lengths = {dataset: scale.settings_of("dllm", dataset)["max_new_tokens"] for dataset in ("biography", "wiki")}
-    assert lengths == {"biography": tiny.method_settings["dllm"]["max_new_tokens"], "wiki": 8}
+    assert scale.settings_of("dllm", "wiki") == {**tiny.settings, "max_new_tokens": 8, "sampler_steps": 8}
+    assert scale.settings_of("dllm", "name_description") == {**tiny.settings, **tiny.method_settings["dllm"]}
     assert scale.settings_of("ar", "wiki") == tiny.settings_of("ar", "wiki") == tiny.settings
     path.write_text('{"like": "tiny", "method_settings": {"dllm": {"max_new_tokens": 16, "sampler_steps": 16}}}')
-    assert get_scale(str(path)).settings_of("dllm", "wiki") == {**tiny.settings, "max_new_tokens": 16, "sampler_steps": 16}
+    assert get_scale(str(path)).settings_of("dllm", "name_description") == {**tiny.settings, "max_new_tokens": 16, "sampler_steps": 16}
 
 
 def test_a_scale_file_pins_another_base_of_the_hub(tmp_path):
