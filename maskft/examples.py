@@ -8,7 +8,7 @@ import html
 import random
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,16 +152,22 @@ def read_answers(study: Study) -> pd.DataFrame:
     return found.astype(dict.fromkeys(order, str))[COLUMNS]
 
 
-def pick_questions(corpus: Corpus, n_drawn: int = N_DRAWN, seed: int = DRAW_SEED) -> list[int]:
-    """Ids of the questions shown: the first of A.5's category by id, then ``n_drawn`` others of the data set, drawn.
+def asked_of_all(answers: pd.DataFrame) -> set[int]:
+    """Ids of the questions that every run of ``answers`` was asked: a scale may ask one method a part of them."""
+    return set.intersection(*(set(ids) for _, ids in answers.groupby("run_id").question_id))
+
+
+def pick_questions(corpus: Corpus, asked: Collection[int], n_drawn: int = N_DRAWN, seed: int = DRAW_SEED) -> list[int]:
+    """Ids of the questions shown: of ``asked`` the first of A.5's category by id, then ``n_drawn`` others, drawn.
 
     Raises:
-        ValueError: If the data set has fewer questions.
+        ValueError: If fewer are asked.
     """
-    first = min(row["question_id"] for row in corpus.questions if row["category"] == SHOWN_CATEGORY[corpus.name])
-    others = sorted(set(corpus.questions["question_id"]) - {first})
+    asked_rows = [row for row in corpus.questions if row["question_id"] in asked]
+    first = min(row["question_id"] for row in asked_rows if row["category"] == SHOWN_CATEGORY[corpus.name])
+    others = sorted({row["question_id"] for row in asked_rows} - {first})
     if len(others) < n_drawn:
-        raise ValueError(f"{corpus.name} has {len(others)} questions beside the first; {n_drawn} cannot be drawn")
+        raise ValueError(f"of {corpus.name} {len(others)} questions beside the first are asked; {n_drawn} cannot be drawn")
     return [first, *sorted(random.Random(f"maskft examples {corpus.name} {seed}").sample(others, n_drawn))]
 
 
@@ -179,8 +185,9 @@ def collect_examples(study: Study, n_drawn: int = N_DRAWN, seed: int = DRAW_SEED
     parts = []
     for dataset in dict.fromkeys(answers.dataset):
         corpus = load_corpus(dataset, source=study.scale.source, world_seed=study.parameters["world_seed"])
-        for number, question_id in enumerate(pick_questions(corpus, n_drawn, seed)):
-            rows = answers[(answers.dataset == dataset) & (answers.question_id == question_id) & (answers.checkpoint != "")]
+        of_dataset = answers[(answers.dataset == dataset) & (answers.checkpoint != "")]
+        for number, question_id in enumerate(pick_questions(corpus, asked_of_all(of_dataset), n_drawn, seed)):
+            rows = of_dataset[of_dataset.question_id == question_id]
             parts.append(rows.assign(drawn=number > 0))
     return pd.concat(parts, ignore_index=True)
 

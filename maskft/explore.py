@@ -15,7 +15,7 @@ import pandas as pd
 
 from .data.synthetic.pretraining import draw_question, known_world
 from .evaluation import answer_questions
-from .examples import answers_table, as_marked, as_text, question_markdown
+from .examples import answers_table, as_marked, as_text, asked_of_all, question_markdown
 from .models import load_base
 from .paper import CATEGORY_LABELS, DATASET_LABELS, METHOD_LABELS, PARAPHRASE_LABELS
 from .prompts import Prompts
@@ -85,13 +85,13 @@ def answer_html(row: pd.Series) -> str:
 
 
 def kept_answers(answers: pd.DataFrame, dataset: str, category: str, paraphrases: str) -> str:
-    """Every method's answers to the first question of a category at the checkpoints that were kept, as Markdown.
+    """Every method's answers to the first question of a category that all were asked, at the checkpoints that were kept, as Markdown.
 
     Raises:
         ValueError: If there is no such answer.
     """
     rows = _matching(answers, {"dataset": dataset, "category": category, "paraphrases": paraphrases})
-    rows = rows[rows.question_id == rows.question_id.min()]
+    rows = rows[rows.question_id == min(asked_of_all(rows))]
     return f"{question_markdown(rows.iloc[0])}\n\n{answers_table(rows)}"
 
 

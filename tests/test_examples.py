@@ -1,5 +1,6 @@
 """Which answers are shown, and which of their words are marked."""
 
+import math
 import random
 import re
 from functools import cache
@@ -11,6 +12,7 @@ from maskft.data import Corpus, load_corpus
 from maskft.examples import (
     SHOWN_CATEGORY,
     as_marked,
+    asked_of_all,
     checkpoints_of,
     collect_examples,
     examples_markdown,
@@ -62,7 +64,7 @@ class MemoryStore:
             {"step": step, "question_id": row["question_id"], "category": row["category"], "generation": text,
              "accuracy": float(step > 0), "rouge1_recall": 0.0, "exact_match": 0.0}
             for step in steps
-            for row in questions_of(config.dataset)
+            for row in questions_of(config.dataset)[:: config.question_stride]
             for text in [self.answer(config, step, row)]
         ]  # fmt: skip
 
@@ -144,16 +146,25 @@ def test_early_is_the_last_kept_evaluation_before_the_best():
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_questions_are_the_first_of_the_category_and_others_by_the_seed_alone(dataset):
     corpus = load_corpus(dataset, source="synthetic")
-    first, *drawn = pick_questions(corpus)
     categories = dict(zip(corpus.questions["question_id"], corpus.questions["category"], strict=True))
+    first, *drawn = pick_questions(corpus, categories)
     assert first == next(i for i in sorted(categories) if categories[i] == SHOWN_CATEGORY[dataset])
     assert len(set(drawn)) == 3 and first not in drawn and set(drawn) <= set(categories)
-    assert pick_questions(corpus) == [first, *drawn]
-    assert any(pick_questions(corpus, seed=seed)[1:] != drawn for seed in (1, 2))
+    assert pick_questions(corpus, categories) == [first, *drawn]
+    assert any(pick_questions(corpus, categories, seed=seed)[1:] != drawn for seed in (1, 2))
     reversed_rows = Corpus(dataset, "synthetic", corpus.documents, corpus.questions.select(range(len(categories) - 1, -1, -1)))
-    assert pick_questions(reversed_rows) == [first, *drawn]
+    assert pick_questions(reversed_rows, categories) == [first, *drawn]
     with pytest.raises(ValueError, match="cannot be drawn"):
-        pick_questions(corpus, n_drawn=len(categories))
+        pick_questions(corpus, categories, n_drawn=len(categories))
+
+
+def test_only_what_every_method_was_asked_is_shown():
+    """On Wiki the tiny dLLM is asked every third question."""
+    answers = read_answers(study_of([make_run(TINY, method, "wiki", "none") for method in METHODS]))
+    asked = {row["question_id"] for row in questions_of("wiki")[::3]}
+    assert asked_of_all(answers) == asked < set(answers.question_id)
+    first, *drawn = pick_questions(load_corpus("wiki", source="synthetic"), asked)
+    assert {first, *drawn} <= asked and len(drawn) == 3
 
 
 def test_answers_meet_the_texts_of_their_question(wiki_study):
@@ -161,8 +172,8 @@ def test_answers_meet_the_texts_of_their_question(wiki_study):
     corpus = load_corpus("wiki", source="synthetic")
     documents = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
     questions = {row["question_id"]: row for row in corpus.questions}
-    n_steps = sum(len({*config.eval_steps[:4], config.total_steps}) for config in wiki_study.configs)
-    assert len(answers) == n_steps * len(questions)
+    kept = {config: len({*config.eval_steps[:4], config.total_steps}) for config in wiki_study.configs}
+    assert len(answers) == sum(n_steps * math.ceil(len(questions) / config.question_stride) for config, n_steps in kept.items())
     for row in answers.sample(40, random_state=0).itertuples():
         asked = questions[row.question_id]
         assert (row.question, row.answer, row.document) == (asked["question"], asked["answer"], documents[asked["document_id"]])

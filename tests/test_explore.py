@@ -103,6 +103,12 @@ def test_kept_answers_are_those_of_the_first_question_of_the_category(answers):
         kept_answers(answers, "wiki", "backward", "none")
 
 
+def test_kept_answers_are_to_a_question_that_every_method_was_asked(answers):
+    part = answers[(answers.method == "ar") | (answers.question_id == 7)]
+    table = kept_answers(part, "wiki", "forward", "none")
+    assert "| arLLM" in table and "| dLLM" in table and "is 7?" in table and "is 3?" not in table
+
+
 def test_a_reply_is_the_answer_of_evaluation_and_its_commits_make_it(random_llama, prompts, study):
     config = study.configs[1]
     model = random_llama(is_causal=False, seed=4)
