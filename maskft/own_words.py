@@ -1,4 +1,4 @@
-"""Whether an answer is given in its document's words, or begins with the name that it was asked about, and how often it is right then."""
+"""How often an answer is right by what it is made of: its document's words, the name that it was asked about, facts that others share."""
 
 import re
 from collections.abc import Callable
@@ -87,15 +87,55 @@ def names_taken_over(generations: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
     return _accuracy_by("takes_over_name", begins_with_name, generations, corpus)
 
 
-def _accuracy_by(column: str, is_so: Callable[[str, str, dict], bool], generations: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-    """Share and mean accuracy of each method's forward answers by what ``is_so`` says of answer, document's text and question."""
-    rows = generations[generations.category == "forward"]
+def count_rivals(corpus: Corpus) -> dict[int, int]:
+    """How many other documents tell at least one of the facts that a backward question gives, by the question's id.
+
+    The facts of a document are the answers to its forward questions, in whatever role another document tells them (a city of birth
+    is also where somebody works).
+    """
+    texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
+    facts: dict[int, set[str]] = {}
+    for question in corpus.questions:
+        if question["direction"] == "forward":
+            facts.setdefault(question["document_id"], set()).add(question["answer"])
+    found = {}
+    for question in corpus.questions:
+        if question["direction"] == "backward":
+            given = [fact for fact in facts[question["document_id"]] if fact in question["question"]]
+            others = [text for document_id, text in texts.items() if document_id != question["document_id"]]
+            found[question["question_id"]] = sum(any(fact in text for fact in given) for text in others)
+    return found
+
+
+def names_by_rivals(generations: pd.DataFrame, corpus: Corpus, most: int = 6) -> pd.DataFrame:
+    """Accuracy of backward answers by how many others share a fact of the question (`count_rivals`).
+
+    Args:
+        generations: as ``own_words``.
+        corpus: a data set whose answers stand in its documents word for word, as Biography's do.
+        most: so many and more are one row.
+
+    Returns:
+        Columns method, rivals, share (of the method's answers), accuracy (their mean).
+
+    Raises:
+        ValueError: there is no backward answer, or an answer has no text.
+    """
+    rivals = count_rivals(corpus)
+    return _accuracy_by("rivals", lambda answer, text, question: min(most, rivals[question["question_id"]]), generations, corpus, "backward")
+
+
+def _accuracy_by(
+    column: str, value_of: Callable[[str, str, dict], int], generations: pd.DataFrame, corpus: Corpus, category: str = "forward"
+) -> pd.DataFrame:
+    """Share and mean accuracy of each method's answers by the value that answer, document's text and question have."""
+    rows = generations[generations.category == category]
     if rows.empty or rows.generation.isna().any():
-        raise ValueError("the frame holds no forward answers or leaves their texts out; read runs whose records keep texts")
+        raise ValueError(f"the frame holds no {category} answers or leaves their texts out; read runs whose records keep texts")
     texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
     questions = {q["question_id"]: q for q in corpus.questions.to_list()}
     asked = [questions[n] for n in rows.question_id]
-    values = [is_so(answer, texts[question["document_id"]], question) for answer, question in zip(rows.generation, asked, strict=True)]
+    values = [value_of(answer, texts[question["document_id"]], question) for answer, question in zip(rows.generation, asked, strict=True)]
     found = rows.assign(**{column: values}).groupby(["method", column]).accuracy.agg(["size", "mean"]).reset_index()
     found["share"] = found["size"] / found.groupby("method")["size"].transform("sum")
     return found.rename(columns={"mean": "accuracy"})[["method", column, "share", "accuracy"]]

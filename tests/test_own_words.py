@@ -1,13 +1,14 @@
 """Answers in their document's words, told from others."""
 
+import statistics
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from maskft.data import load_corpus
+from maskft.data import Corpus, load_corpus
 from maskft.data.synthetic import wordings
-from maskft.own_words import name_given, names_taken_over, own_words, words_before
+from maskft.own_words import count_rivals, name_given, names_by_rivals, names_taken_over, own_words, words_before
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,29 @@ def test_answers_without_texts_or_without_their_document_are_refused(corpus):
         names_taken_over(frame, other)
     with pytest.raises(ValueError, match="leaves their texts out"):
         names_taken_over(frame.assign(generation=None), corpus)
+
+
+def test_rivals_are_the_other_documents_that_tell_a_fact_of_the_question():
+    """Three people: Ann and Bo were born in Rye, Bo works in Ely, where Cy was born."""
+    people = {"Ann": ("Rye", "Art", "Acme"), "Bo": ("Rye", "Law", "Ely"), "Cy": ("Ely", "Zoology", "Apex")}
+    documents, questions = [], []
+    for number, (name, facts) in enumerate(people.items()):
+        documents.append({"document_id": number, "text": f"{name} knows {facts[0]}. She knows {facts[1]}. She knows {facts[2]}."})
+        asked = [("forward", f"What of {name}, {n}?", fact) for n, fact in enumerate(facts)]
+        asked += [("backward", f"Who knows {facts[0]} and {facts[1]}?", name), ("backward", f"Who knows {facts[1]} and {facts[2]}?", name)]
+        questions += [{"document_id": number, "category": category, "question": text, "answer": answer} for category, text, answer in asked]
+    corpus = Corpus.from_rows("biography", "synthetic", documents, questions)
+    assert count_rivals(corpus) == {3: 1, 4: 0, 8: 1, 9: 1, 13: 1, 14: 0}
+    rows = [{"method": "dllm", "question_id": n, "category": "backward", "generation": "?", "accuracy": a} for n, a in ((3, 1.0), (4, 1.0), (8, 0.5), (9, 0.0))]
+    found = names_by_rivals(pd.DataFrame(rows), corpus).to_dict("records")
+    assert found == [{"method": "dllm", "rivals": 0, "share": 0.25, "accuracy": 1.0}, {"method": "dllm", "rivals": 1, "share": 0.75, "accuracy": 0.5}]
+    assert names_by_rivals(pd.DataFrame(rows), corpus, most=0).accuracy.tolist() == [0.625]
+    with pytest.raises(ValueError, match="no backward answers"):
+        names_by_rivals(pd.DataFrame(rows).assign(category="forward"), corpus)
+
+
+def test_a_question_of_the_twin_fits_more_people_than_one_of_the_original(release, monkeypatch, corpus):
+    """What the notebook `forgetting` says: in the median two others share a fact of the original's question, four of the twin's."""
+    monkeypatch.setenv("MASKFT_DATA", str(release))
+    original = count_rivals(load_corpus("biography"))
+    assert statistics.median(original.values()) == 2 and statistics.median(count_rivals(corpus).values()) == 4

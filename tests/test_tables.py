@@ -243,6 +243,16 @@ def test_markdown_and_latex_hold_the_cells_and_say_how_checkpoints_were_chosen(t
     assert r"name\_description" in (tmp_path / "table3_vs_paper.tex").read_text()
 
 
+def test_a_table_says_which_method_was_asked_a_part_of_the_questions(tmp_path):
+    """Of ten questions in each category the dLLM is asked three on Biography, which has two categories, and all elsewhere."""
+    frame = study()
+    assert "Questions asked" not in write_accuracy_table(TABLE3_LAYOUT, frame, tmp_path, PROVENANCE)["table3"].with_suffix(".md").read_text()
+    frame.loc[(frame.method == "dllm") & (frame.dataset == "biography"), "n_questions"] = 3
+    for name, path in write_accuracy_table(TABLE3_LAYOUT, frame, tmp_path, PROVENANCE).items():
+        if name != "table3_vs_paper":
+            assert path.with_suffix(".md").read_text().rstrip().endswith(" Questions asked: dLLM 6 of 20 on Biography.")
+
+
 def test_a_latex_table_wider_than_a_page_is_scaled_to_the_text_and_no_other(tmp_path):
     cell = "0.123 ± 0.045"
     for n_columns, wide in ((7, False), (8, True)):  # 7 * 13 = 91 characters, 8 * 13 = 104

@@ -186,6 +186,16 @@ def display_table(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def questions_caption(layout: Layout, frame: pd.DataFrame) -> str:
+    """Which methods were asked a part of a data set's questions; empty where all were asked as many."""
+    parts = []
+    for dataset, categories in layout.columns.items():
+        rows = frame[(frame.dataset == dataset) & frame.category.isin(categories)]
+        asked = rows.groupby(["method", "category"]).n_questions.max().groupby("method").sum()
+        parts += [f"{METHOD_LABELS[method]} {n} of {asked.max()} on {DATASET_LABELS[dataset]}" for method, n in asked.items() if n < asked.max()]
+    return f" Questions asked: {', '.join(parts)}." if parts else ""
+
+
 def write_accuracy_table(
     layout: Layout, frame: pd.DataFrame, folder: Path, provenance: Provenance
 ) -> dict[str, Path]:
@@ -194,10 +204,10 @@ def write_accuracy_table(
     Raises:
         ValueError: see `versus_paper`.
     """
-    paths = {}
+    paths, asked = {}, questions_caption(layout, frame)
     for name, checkpoint in ((layout.name, "best"), (f"{layout.name}_last", "last")):
         table = accuracy_table(layout, frame, checkpoint)
-        caption = f"{layout.caption} {CHECKPOINT_CAPTIONS[checkpoint]}"
+        caption = f"{layout.caption} {CHECKPOINT_CAPTIONS[checkpoint]}{asked}"
         written = write_table(table, folder, name, provenance, display=display_table(layout, table), caption=caption)
         paths[name] = written["csv"]
     name = f"{layout.name}_vs_paper"
