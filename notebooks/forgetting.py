@@ -130,8 +130,8 @@ print(names_by_rivals(at_best, corpus).to_string(index=False, float_format="%.2f
 
 # %% [markdown]
 # The more others share one, the fewer names the dLLM and masked AR give: 0.67 and 0.72 where one other does (few questions), 0.26 and 0.38 where six or more do. Here the median is four. In the original it is
-# two, and nearly half of its questions have none or one, for its hundred people have 87 schools and 84 companies, these 45 and 60. So names that both lack on this scale, and not in the paper, may be lacking
-# because the twin's questions are harder than the original's.
+# two, and nearly half of its questions have none or one: its hundred people have 87 schools and 84 companies, these 45 and 60, and few of them work where another one was born, here all. So names that both lack
+# on this scale, and not in the paper, may be lacking because the twin's questions are harder than the original's.
 
 # %% [markdown]
 # ## Answers that are cut off
