@@ -47,8 +47,9 @@ def find_base_answers(store: RunStore, config: RunConfig, origin: Mapping[str, A
     Returns:
         The other run's id and its rows; None if there is none.
     """
+    asked = _asked(config)
     for other in store.configs(config.dataset):
-        if _asked(other) == _asked(config):
+        if _asked(other) == asked:
             try:
                 record = store.record(other)
                 if all(record.get(name) == value for name, value in origin.items()):

@@ -138,7 +138,7 @@ TINY = Scale(
     # and not from the first word on. It pays for its whole canvas at every token, so on NameDescription, whose texts have at
     # most 21, it gets 32, and on the others it is asked a part of the questions, which has every wording.
     settings={"precision": "float32", "train_batch_size": 60, "max_new_tokens": 96, "eval_batch_size": 120},
-    method_settings={"dllm": {"sampler_steps": 96}},
+    method_settings={"dllm": {"max_new_tokens": 96, "sampler_steps": 96}},
     dataset_settings={
         "name_description": {"dllm": {"max_new_tokens": 32, "sampler_steps": 32}},
         "biography": {"dllm": {"question_stride": 4}},

@@ -163,7 +163,8 @@ def train(
         progress.report(step, "evaluation")
         mine, answers = questions[rank::n_ranks], None
         asked_by = [find_base_answers(store, config, origin) if step == 0 and accelerator.is_main_process else None]
-        broadcast_object_list(asked_by)
+        if step == 0:
+            broadcast_object_list(asked_by)
         # Weights are gathered once, before anybody samples: from here on no rank waits for another.
         sampled = gather_replica(empty, model, compute_dtype(config.precision)) if execution.shard else model
         if execution.shard and execution.compile_layers and config.method == "dllm":

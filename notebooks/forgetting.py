@@ -63,7 +63,7 @@ print(table.to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
 # They learn the documents: whatever the method, nearly every fact is filled in at the end, on Biography after 60 steps by AR, 40 by masked AR
-# and 200 to 300 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps. The dLLM's
+# and 400 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps. The dLLM's
 # answers follow its facts at once on NameDescription and by half on Biography. Of what the base could answer about its own world a tenth is left by then, but so it is with masked
 # AR, which answers nonetheless. So the dLLM does not lack the documents: what it learned from one text it does not find from a question.
 #

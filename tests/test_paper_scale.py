@@ -192,6 +192,16 @@ def test_settings_by_data_set_in_a_scale_file(tmp_path):
     assert get_scale(str(path)).settings_of("dllm", "name_description") == {**tiny.settings, "max_new_tokens": 16, "sampler_steps": 16}
 
 
+def test_shorter_answers_in_a_scale_file_leave_the_dllm_one_step_a_token(tmp_path):
+    """Its length and its steps are said together, for the sampler refuses more steps than tokens."""
+    path = tmp_path / "t.json"
+    path.write_text('{"like": "tiny", "settings": {"max_new_tokens": 16}}')
+    scale = get_scale(str(path))
+    for dataset in ("name_description", "biography", "wiki"):
+        settings = scale.settings_of("dllm", dataset)
+        assert settings["sampler_steps"] == settings["max_new_tokens"] and scale.settings_of("ar", dataset)["max_new_tokens"] == 16
+
+
 def test_a_scale_file_pins_another_base_of_the_hub(tmp_path):
     path = tmp_path / "other.json"
     path.write_text('{"like": "paper", "bases": {"dllm": "GSAI-ML/LLaDA-1.5"}, "revisions": {"GSAI-ML/LLaDA-1.5": "abc"}}')
