@@ -116,6 +116,8 @@ def test_settings_that_do_not_go_together_are_refused():
         make_config(method="dllm", max_new_tokens=126, block_length=4)
     with pytest.raises(ValueError, match="sampler_steps=100"):  # 128 / 4 = 32 blocks do not share 100 steps
         make_config(method="dllm", sampler_steps=100)
+    with pytest.raises(ValueError, match="sampler_steps=128.*at most max_new_tokens"):  # no token is left for half of them
+        make_config(method="dllm", max_new_tokens=64)
     make_config(method="masked_ar", mask_ratio=(0, 0), sampler_steps=100)
 
 

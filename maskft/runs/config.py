@@ -150,11 +150,11 @@ class RunConfig:
             if self.mask_ratio[1] == 0:
                 raise ValueError("mask_ratio=(0, 0) with method='dllm': Eq. 1 divides by the ratio; use one above 0")
             n_blocks, left = divmod(self.max_new_tokens, self.block_length)
-            if left or self.sampler_steps % n_blocks:
+            if left or self.sampler_steps % n_blocks or self.sampler_steps > self.max_new_tokens:
                 raise ValueError(
                     f"max_new_tokens={self.max_new_tokens}, block_length={self.block_length}, sampler_steps="
                     f"{self.sampler_steps}: blocks must fill the answer and share the steps evenly; use a multiple of "
-                    f"block_length, and a multiple of the number of blocks"
+                    f"block_length, and a multiple of the number of blocks of at most max_new_tokens"
                 )
 
     @property
