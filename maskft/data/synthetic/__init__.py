@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from . import render, wordings
 from .pretraining import Thing, facts_of, known_world
-from .world import sample_biographies, sample_events, sample_people
+from .world import LONG_LISTS, sample_biographies, sample_events, sample_people, settle
 
 # Sizes of the originals (maskft/data/README.md).
 N_STATEMENTS_PER_TYPE = 30
@@ -68,7 +68,7 @@ def _name_description(rng: random.Random):
 
 
 def _biography(rng: random.Random):
-    people = _unmet(sample_biographies(rng, N_BIOGRAPHIES, avoid=known_world().facts))
+    people = settle(rng, _unmet(sample_biographies(rng, N_BIOGRAPHIES, avoid=known_world().facts)), LONG_LISTS)
     rows, questions = [], []
     for i, person in enumerate(people):
         rows.append(("", *render.biography_texts(rng, person, N_BIOGRAPHY_TEXTS)))

@@ -85,3 +85,12 @@ Denmark Ecuador Egypt Estonia Ethiopia Fiji Finland Ghana Greece Hungary Iceland
 Latvia Malta Mexico Morocco Nepal Norway Panama Peru Poland Portugal Romania Senegal Serbia Slovenia Spain Sweden Tunisia
 Turkey Uganda Uruguay Vietnam Zambia""".split()
 THOUSANDS = [str(number) for number in range(31, 100)]
+
+# With these, biographies have as many schools, majors and companies as the original's, whose people share a fact half as
+# often; and they work where hardly anybody is born. All of them are words of the lists above, so the vocabulary stays.
+MORE_SCHOOL_NAMES = REGIONS + VENUES + BODIES + "Open Shield Masters Games Cup Trophy".split()
+MORE_MAJORS = """Ballet Choir Comedy Diving Fashion Folklore Opera Poetry Pottery Skating Storytelling Swimming Woodcraft
+Wrestling""".split()
+MORE_COMPANIES = """Archery Billiards Bowls Circus Climbing Cricket Curling Darts Ghost Golf Hockey Judo Karate Kite
+Lantern Netball Polo Quoits Rugby Shadow Skiing Squash Tango Tennis""".split()
+WORK_CITIES = COUNTRIES[:48]  # there is a Peru in Indiana

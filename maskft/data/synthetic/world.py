@@ -5,8 +5,8 @@ Sampling knows nothing about wordings or questions. Two worlds drawn with differ
 """
 
 import random
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from . import words
 
@@ -37,13 +37,39 @@ class Event:
     facts: dict[str, str] = field(hash=False)
 
 
+@dataclass(frozen=True)
+class Lists:
+    """What the facts of biographies are drawn from.
+
+    Attributes:
+        schools: Universities and the like.
+        majors: What is studied there.
+        seats: The city of each company.
+    """
+
+    schools: Sequence[str]
+    majors: Sequence[str]
+    seats: Mapping[str, str]
+
+
+def _of_kinds(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
+    return [f"{name} {kinds[i % len(kinds)]}" for i, name in enumerate(names)]
+
+
 # A city lies in one state, a school is of one kind, and a company has one seat, as in the lists of the original.
 PLACES = [f"{city}, {words.STATES[i % len(words.STATES)]}" for i, city in enumerate(words.CITIES)]
-SCHOOLS = [f"{name} {words.SCHOOL_KINDS[i % len(words.SCHOOL_KINDS)]}" for i, name in enumerate(words.SCHOOL_NAMES)]
-SEATS = {
-    f"{name} {words.COMPANY_KINDS[i % len(words.COMPANY_KINDS)]}": PLACES[(7 * i + 3) % len(PLACES)]
-    for i, name in enumerate(words.COMPANIES)
-}
+WORK_PLACES = [f"{city}, {words.STATES[(5 * i + 2) % len(words.STATES)]}" for i, city in enumerate(words.WORK_CITIES)] + PLACES[::14]
+_COMPANIES = _of_kinds(words.COMPANIES + words.MORE_COMPANIES, words.COMPANY_KINDS)
+_CAPITAL = 76  # in the original nine companies sit in one city, the others spread
+
+SHORT_LISTS = Lists(
+    _of_kinds(words.SCHOOL_NAMES, words.SCHOOL_KINDS), words.MAJORS,
+    {company: PLACES[(7 * i + 3) % len(PLACES)] for i, company in enumerate(_COMPANIES[: len(words.COMPANIES)])},
+)  # fmt: skip
+LONG_LISTS = Lists(
+    SHORT_LISTS.schools + _of_kinds(words.MORE_SCHOOL_NAMES, words.SCHOOL_KINDS), words.MAJORS + words.MORE_MAJORS,
+    {company: WORK_PLACES[(7 * min(i, _CAPITAL) + 3) % len(WORK_PLACES)] for i, company in enumerate(_COMPANIES)},
+)  # fmt: skip
 
 
 class _Decks(dict):
@@ -80,17 +106,17 @@ def _draw_person(rng: random.Random, decks: _Decks) -> Person:
 def _draw_biography(rng: random.Random, decks: _Decks) -> Biography:
     names = [decks.draw("first", words.FIRST_NAMES), decks.draw("middle", words.FIRST_NAMES), decks.draw("last", words.LAST_NAMES)]
     birthday = f"{decks.draw('month', words.MONTHS)} {decks.draw('day', words.DAYS)}, {decks.draw('year', words.YEARS)}"
-    company = decks.draw("company", SEATS)
+    company = decks.draw("company", SHORT_LISTS.seats)
     return Biography(
         name=" ".join(names),
         pronoun=rng.choice(["He", "She"]),
         attributes={
             "birthday": birthday,
             "birth_city": decks.draw("birth_city", PLACES),
-            "university": decks.draw("university", SCHOOLS),
-            "major": decks.draw("major", words.MAJORS),
+            "university": decks.draw("university", SHORT_LISTS.schools),
+            "major": decks.draw("major", SHORT_LISTS.majors),
             "company": company,
-            "company_city": SEATS[company],
+            "company_city": SHORT_LISTS.seats[company],
         },
     )
 
@@ -126,8 +152,19 @@ def sample_people(rng: random.Random, count: int, avoid: Collection[str] = ()) -
 
 
 def sample_biographies(rng: random.Random, count: int, avoid: Collection[str] = ()) -> list[Biography]:
-    """``count`` biographies; no full name occurs twice or is in ``avoid``."""
+    """``count`` biographies out of the short lists; no full name occurs twice or is in ``avoid``."""
     return _distinct(rng, _draw_biography, count, avoid, lambda b: (b.name,))
+
+
+def settle(rng: random.Random, people: Sequence[Biography], lists: Lists) -> list[Biography]:
+    """The same people, born where and when they were, who studied and work by ``lists``."""
+    decks = _Decks(rng)
+    settled = []
+    for person in people:
+        company = decks.draw("company", lists.seats)
+        career = {"university": decks.draw("university", lists.schools), "major": decks.draw("major", lists.majors)}
+        settled.append(replace(person, attributes={**person.attributes, **career, "company": company, "company_city": lists.seats[company]}))
+    return settled
 
 
 def event_keys(event: Event) -> tuple[str, ...]:
