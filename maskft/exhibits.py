@@ -64,6 +64,9 @@ def make_run(
     if method not in scale.bases and base is None:
         raise ValueError(f"scale {scale.name} has no base for method {method!r}; it has {', '.join(scale.bases)}")
     base = base or scale.bases[method]
+    settings = scale.settings_of(method, dataset) | changes
+    if method == "dllm" and "max_new_tokens" in settings:
+        settings = {"sampler_steps": settings["max_new_tokens"]} | settings  # one token a pass, as in A.4
     values = {
         "dataset": dataset,
         "source": scale.source,
@@ -76,9 +79,8 @@ def make_run(
         "learning_rate": scale.learning_rates[method],
         "eval_steps": scale.eval_steps[dataset, paraphrases != "none"][method],
         "seed": seed,
-        **scale.settings_of(method, dataset),
     }
-    return RunConfig(**values | changes)
+    return RunConfig(**values | settings)
 
 
 def methods_of(scale: Scale) -> list[str]:

@@ -90,8 +90,8 @@ def read_scale(path: Path) -> Scale:
     Args:
         path: JSON with an object of these, all but ``like`` optional: ``like`` (a scale), ``name`` (a folder's, of no other
             scale), ``source``; ``bases``, ``revisions`` (commit by base, for other ones of the hub), ``learning_rates``,
-            ``settings`` and ``launcher`` (their entries replace the other's, the rest stays); ``method_settings`` (with
-            it the other's ``dataset_settings`` go too), ``dataset_settings``, ``control_base`` (null: none), ``max_steps`` (no
+            ``settings`` and ``launcher`` (their entries replace the other's, ``settings`` those by data set too, the rest
+            stays); ``method_settings`` (with it the other's ``dataset_settings`` go too), ``dataset_settings``, ``control_base`` (null: none), ``max_steps`` (no
             run is longer), ``output`` (folder).
 
     Raises:
@@ -102,6 +102,11 @@ def read_scale(path: Path) -> Scale:
     like, base, changes = SCALES[given["like"]], path.parent.absolute(), {}
     if "method_settings" in given:  # what is said more closely would hide it
         changes["dataset_settings"] = {}
+    elif said := given.get("settings"):
+        changes["dataset_settings"] = {
+            dataset: {method: {key: value for key, value in settings.items() if key not in said} for method, settings in by_method.items()}
+            for dataset, by_method in like.dataset_settings.items()
+        }
     for key in ("source", "control_base", "method_settings", "dataset_settings"):
         if key in given:
             changes[key] = given[key]

@@ -1,14 +1,16 @@
-"""How often an answer is right by what it is made of: its document's words, the name that it was asked about, facts that others share."""
+"""How often an answer is right by what it is made of: its document's words or order, the name asked about, facts that others share."""
 
 import re
 from collections.abc import Callable
 
 import pandas as pd
 
-from .data import Corpus
+from .data import CATEGORIES, Corpus
 
 # A sentence ends before the next one's subject. Facts hold full stops and commas of their own.
 SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
+# What the tiny world's NameDescription tells: a name of two words, and "the ROLE of the THING".
+NAME, DESCRIPTION = re.compile(r"[A-Z][a-z]+ [A-Z][a-z]+"), re.compile(r"\b[Tt]he [a-z]+ of the ")
 
 
 def words_before(text: str, fact: str) -> list[str]:
@@ -85,6 +87,37 @@ def names_taken_over(generations: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
         return answer.startswith(name)
 
     return _accuracy_by("takes_over_name", begins_with_name, generations, corpus)
+
+
+def tells_name_first(text: str) -> bool | None:
+    """Whether ``text`` tells a name and then a description, or the other way round; None if it does not tell both.
+
+    >>> tells_name_first("The miner of the amber abbey is Ada Birch."), tells_name_first("Ada Birch mines.")
+    (False, None)
+    """
+    name, description = NAME.search(text), DESCRIPTION.search(text)
+    return None if name is None or description is None else name.start() < description.start()
+
+
+def answers_by_order(generations: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    """Accuracy of answers about NameDescription by whether they tell name and description in the order of their document.
+
+    Args:
+        generations: as ``own_words``, answers about the synthetic NameDescription.
+        corpus: that data set.
+
+    Returns:
+        Columns category, method, in_its_order, share (of the method's answers in the category), accuracy (their mean).
+
+    Raises:
+        ValueError: there is no answer of a category, or an answer has no text.
+    """
+
+    def keeps_order(answer: str, text: str, question: dict) -> bool:
+        return tells_name_first(answer) == tells_name_first(text)
+
+    found = [_accuracy_by("in_its_order", keeps_order, generations, corpus, category).assign(category=category) for category in CATEGORIES["name_description"]]
+    return pd.concat(found, ignore_index=True)[["category", "method", "in_its_order", "share", "accuracy"]]
 
 
 def count_rivals(corpus: Corpus) -> dict[int, int]:

@@ -108,7 +108,7 @@ def question_known(
     model.eval()
     found = {}
     for kind in ("people", "biographies", "events"):
-        here = present(getattr(known_world(has_long_lists=recipe.mix.has_long_lists), kind), recipe.mix, progress)
+        here = present(getattr(known_world(), kind), recipe.mix, progress)
         for group, members in (("asked", here.asked), ("told only", here.newcomers)):
             for direction in ("name given", "name asked"):
                 backward = direction == "name asked"

@@ -67,8 +67,7 @@ def accuracy_on_own_world(model, prompts: Prompts, config: RunConfig) -> tuple[f
     Returns:
         ``(accuracy, how many questions)``.
     """
-    world, rng = known_world(has_long_lists=config.method != "dllm"), random.Random("maskft probe")  # as `tiny_recipes` has it
-    here = present(getattr(world, KINDS[config.dataset]), PretrainingMix(), 1.0)
+    here, rng = present(getattr(known_world(), KINDS[config.dataset]), PretrainingMix(), 1.0), random.Random("maskft probe")
     members = [*here.asked, *here.newcomers]
     pairs = [pair for backward in (False, True) for pair in draw_questions(rng, members, N_QUESTIONS, backward=backward)]
     answers = answer_questions(model, prompts, [pair.text for pair in pairs], config)

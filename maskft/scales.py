@@ -30,7 +30,7 @@ class Scale:
         sweep_paraphrases: Paraphrases of the sweep on NameDescription; the paper's has them.
         eval_steps: Optimizer steps by (data set, whether with paraphrases) and method.
         random_token_steps: The last of them in the random-token control (Figure 9), where it is shorter.
-        settings: Further fields of ``RunConfig``.
+        settings: Further fields of ``RunConfig``. A dLLM without ``sampler_steps`` takes one for each new token.
         method_settings: Those in which one method differs.
         dataset_settings: By data set and method, those in which a method differs there.
         launcher: How training starts.
@@ -138,9 +138,8 @@ TINY = Scale(
     # and not from the first word on. It pays for its whole canvas at every token, so on NameDescription, whose texts have at
     # most 21, it gets 32, and on the others it is asked a part of the questions, which has every wording.
     settings={"precision": "float32", "train_batch_size": 60, "max_new_tokens": 96, "eval_batch_size": 120},
-    method_settings={"dllm": {"max_new_tokens": 96, "sampler_steps": 96}},
     dataset_settings={
-        "name_description": {"dllm": {"max_new_tokens": 32, "sampler_steps": 32}},
+        "name_description": {"dllm": {"max_new_tokens": 32}},
         "biography": {"dllm": {"question_stride": 4}},
         "wiki": {"dllm": {"question_stride": 3}},
     },
@@ -176,7 +175,6 @@ SMALL = Scale(
     },
     # Batches of 21: the Wiki articles at hand are 21, and at 20 every second batch would be a single one.
     settings={"precision": "bf16_mixed", "train_batch_size": 21, "max_new_tokens": 64, "eval_batch_size": 1000},
-    method_settings={"dllm": {"sampler_steps": 64}},
     # A step of 135 million parameters is launched slower than a GPU of the data centre computes it. On an H200 eleven runs took
     # up to 120 GiB together, most of it for answering.
     launcher=Launcher("gpu", runs_per_gpu=12, gib_per_run=10.0) if can_use_gpu() else Launcher("cpu"),
@@ -220,7 +218,7 @@ PAPER = Scale(
     },
     # A.4: "a batch size of 64 (16 per device)", "max new token length 128 and temperature 0", "block length 4",
     # MixedPrecisionPolicy(param_dtype="bf16", reduce_dtype="float32", cast_forward_inputs=True)
-    settings={"precision": "bf16_mixed", "train_batch_size": 64, "max_new_tokens": 128, "block_length": 4, "sampler_steps": 128, "eval_batch_size": 100},
+    settings={"precision": "bf16_mixed", "train_batch_size": 64, "max_new_tokens": 128, "block_length": 4, "eval_batch_size": 100},
     # A.4: "4x 80G H100 GPUs"; FSDP2 (``sharding``).
     launcher=Launcher(
         "gpu", num_processes=4, options=("--shard", "--per-device-train-batch-size", "16", "--checkpoint-minutes", "30")

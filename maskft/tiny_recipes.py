@@ -46,13 +46,9 @@ class Recipe:
 RECIPES = (
     Recipe("tiny-ar", False, None, 4000, PretrainingMix(), (0.3, 1.0)),
     Recipe("tiny-ar-no-demask", False, None, 4000, PretrainingMix(demask=0.0), (0.3, 1.0)),
-    Recipe("tiny-ar-for-dllm", False, None, 4000, PretrainingMix(demask=0.0, led=1.0, has_long_lists=False), (0.3, 1.0)),
     Recipe(
-        "tiny-dllm", True, "tiny-ar-for-dllm", 10_000,
-        PretrainingMix(
-            question=0.55, demask=0.0, strangers=0.7, strangers_first=0.1, longest_answer=22, led=0.0, reread=("document",), retold=True,
-            has_long_lists=False,
-        ),
+        "tiny-dllm", True, "tiny-ar-no-demask", 10_000,
+        PretrainingMix(question=0.55, demask=0.0, strangers=0.7, strangers_first=0.1, longest_answer=22, led=False, reread=("document",), retold=True),
         (0.2, 1.0), answer_length=32, from_first_block=0.4, stretch=0.05, spare_masks=40,
     ),
 )  # fmt: skip

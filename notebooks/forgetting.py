@@ -37,7 +37,7 @@ import pandas as pd
 
 from maskft.data import load_corpus
 from maskft.notebooks import check_injected, open_study, provenance
-from maskft.own_words import names_by_rivals, names_taken_over, own_words
+from maskft.own_words import answers_by_order, names_by_rivals, names_taken_over, own_words
 from maskft.plots import forgetting, forgetting_curves, save_figure
 from maskft.runs import BY_NAME, best_step, read_generations
 from maskft.tables import write_table
@@ -94,10 +94,15 @@ print(pd.read_csv(study.scale.tables / "layout_trials.csv").to_string(index=Fals
 # At the best evaluation of each run, its forward answers on Biography:
 
 # %% tags=["nbval-check-output"]
-biographies = [config for config in study.configs if config.dataset == "biography"]
-answers = read_generations([study.store], biographies)
-best_steps = {config.run_id: best_step(config, study.store.metrics(config)) for config in biographies}
-at_best = answers[answers.step == answers.run_id.map(best_steps)]
+def at_best_of(dataset: str) -> pd.DataFrame:
+    """The answers of the runs on one data set, each at its best evaluation."""
+    runs = [config for config in study.configs if config.dataset == dataset]
+    best_steps = {config.run_id: best_step(config, study.store.metrics(config)) for config in runs}
+    answers = read_generations([study.store], runs)
+    return answers[answers.step == answers.run_id.map(best_steps)]
+
+
+at_best = at_best_of("biography")
 corpus = load_corpus("biography", source=study.scale.source, world_seed=world_seed)
 print(own_words(at_best, corpus).to_string(index=False, float_format="%.2f"))
 
@@ -122,6 +127,16 @@ print(names_taken_over(at_best, corpus).to_string(index=False, float_format="%.2
 print(pd.read_csv(study.scale.tables / "names_trials.csv").to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
+# ## In whose order?
+# NameDescription tells half of its people name first (N2D) and half description first (D2N). An answer may keep its document's order or turn it around. At the best evaluation of each run:
+
+# %% tags=["nbval-check-output"]
+people = load_corpus("name_description", source=study.scale.source, world_seed=world_seed)
+print(answers_by_order(at_best_of("name_description"), people).to_string(index=False, float_format="%.2f"))
+
+# %% [markdown]
+# ORDERTEXT
+#
 # ## How many others share a fact?
 # A backward question gives three facts and asks for the name. At the best evaluation of each run, by how many other documents tell one of the three, in whatever role (six stands for more, too):
 

@@ -26,7 +26,7 @@ from maskft.scales import TINY
         (["train", "table3", "--scale", "tiny:a-base"], "small:BASE"),
         (["adapt", "tiny-ar", "--to", "dllm", "--save-every", "0"], "--save-every 0: at least 1"),
         (["pretrain-tiny", "--steps", "2"], "must lie in"),
-        (["pretrain-tiny", "tiny-arr"], "tiny-ar, tiny-ar-no-demask, tiny-ar-for-dllm, tiny-dllm"),
+        (["pretrain-tiny", "tiny-arr"], "tiny-ar, tiny-ar-no-demask, tiny-dllm"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_what_is_allowed(arguments, expected, capsys):

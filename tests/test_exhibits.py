@@ -64,8 +64,9 @@ def test_a_method_differs_from_another_only_in_what_a_scale_may_choose():
         free = {"method": "ar", "base": "b", "base_revision": "r", "learning_rate": 1.0, "eval_steps": (0, 1)}
         of_methods = [*scale.method_settings.values(), *scale.dataset_settings.get(dataset, {}).values()]
         chosen = {name for settings in of_methods for name in settings}
-        assert chosen <= {"max_new_tokens", "sampler_steps", "question_stride"}
-        assert len({replace(run, **free, **dict.fromkeys(chosen, 32)) for run in runs}) == 1
+        assert chosen <= {"max_new_tokens", "question_stride"}
+        assert len({replace(run, **free, sampler_steps=32, **dict.fromkeys(chosen, 32)) for run in runs}) == 1
+        assert all(run.sampler_steps == run.max_new_tokens for run in runs if run.method == "dllm")
 
 
 def test_every_answer_of_the_tiny_scale_may_be_longer_than_the_longest_text_it_was_trained_on():

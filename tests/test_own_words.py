@@ -6,9 +6,18 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from maskft.data import Corpus, load_corpus
+from maskft.data import CATEGORIES, Corpus, load_corpus
 from maskft.data.synthetic import wordings
-from maskft.own_words import count_rivals, name_given, names_by_rivals, names_taken_over, own_words, words_before
+from maskft.own_words import (
+    answers_by_order,
+    count_rivals,
+    name_given,
+    names_by_rivals,
+    names_taken_over,
+    own_words,
+    tells_name_first,
+    words_before,
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +86,38 @@ def test_answers_are_told_apart_by_whether_they_begin_with_that_name(corpus):
     ]
 
 
-def test_the_words_of_one_of_two_sentences_that_tell_a_fact_are_enough(corpus):
-    texts = dict(zip(corpus.documents["document_id"], corpus.documents["text"], strict=True))
-    asked = [q for q in corpus.questions.to_list() if q["direction"] == "forward"]
-    twice = next(q for q in asked if len(words_before(texts[q["document_id"]], q["answer"])) == 2)
-    said = words_before(texts[twice["document_id"]], twice["answer"])[1]
-    row = {"method": "ar", "question_id": twice["question_id"], "category": "forward", "generation": f"She {said} there.", "accuracy": 0.0}
-    assert own_words(pd.DataFrame([row]), corpus).in_own_words.tolist() == [True]
+def test_the_words_of_one_of_two_sentences_that_tell_a_fact_are_enough():
+    document = {"document_id": 0, "text": "Ann Cole has roots in Selby, ID. She had an office in Selby, ID."}
+    asked = {"document_id": 0, "category": "forward", "question": "Where does Ann Cole work?", "answer": "Selby, ID"}
+    row = {"method": "ar", "question_id": 0, "category": "forward", "generation": "She had an office in there.", "accuracy": 0.0}
+    assert own_words(pd.DataFrame([row]), Corpus.from_rows("biography", "synthetic", [document], [asked])).in_own_words.tolist() == [True]
+
+
+def test_the_order_of_every_statement_and_its_paraphrases_is_that_of_its_group():
+    for row in load_corpus("name_description", source="synthetic").documents:
+        assert {tells_name_first(text) for text in row["same_order"]} == {row["group"] == "n2d"}
+    assert tells_name_first("Ada Birch.") is None and tells_name_first("The miner of the amber abbey.") is None
+
+
+def test_answers_are_told_apart_by_whether_they_keep_their_documents_order():
+    """The person of question 0 is told name first, the last one description first; an answer without a name keeps no order."""
+    corpus = load_corpus("name_description", source="synthetic")
+    asked = corpus.questions.to_list()
+    name_first, description_first = "Ada Birch is the miner of the amber abbey.", "The miner of the amber abbey is Ada Birch."
+    rows = [
+        {"method": "ar", "question_id": question["question_id"], "category": question["category"], "generation": said, "accuracy": score}
+        for category in CATEGORIES["name_description"]
+        for question in [next(q for q in asked if q["category"] == category)]
+        for said, score in ((name_first, 1.0), (name_first, 0.5), (description_first, 0.25), ("Ada Birch is here.", 0.0))
+    ]
+    found = answers_by_order(pd.DataFrame(rows), corpus)
+    assert found.category.tolist() == [category for category in CATEGORIES["name_description"] for _ in range(2)]
+    n2d, d2n = found[found.category.str.startswith("n2d")], found[found.category.str.startswith("d2n")]
+    assert n2d.in_its_order.tolist() == d2n.in_its_order.tolist() == [False, True] * 2
+    assert n2d.share.tolist() == [0.5] * 4 and n2d.accuracy.tolist() == [0.125, 0.75] * 2
+    assert d2n.share.tolist() == [0.75, 0.25] * 2 and d2n.accuracy.tolist() == [0.5, 0.25] * 2
+    with pytest.raises(ValueError, match="no d2n_backward answers"):
+        answers_by_order(pd.DataFrame(rows[:-4]), corpus)
 
 
 def test_answers_without_texts_or_without_their_document_are_refused(corpus):
@@ -121,8 +155,8 @@ def test_rivals_are_the_other_documents_that_tell_a_fact_of_the_question():
         names_by_rivals(pd.DataFrame(rows).assign(category="forward"), corpus)
 
 
-def test_a_question_of_the_twin_fits_more_people_than_one_of_the_original(release, monkeypatch, corpus):
-    """What the notebook `forgetting` says: in the median two others share a fact of the original's question, four of the twin's."""
+def test_a_question_of_the_twin_fits_as_many_people_as_one_of_the_original(release, monkeypatch, corpus):
+    """What the notebook `forgetting` says: in the median two others share a fact of a question."""
     monkeypatch.setenv("MASKFT_DATA", str(release))
     original = count_rivals(load_corpus("biography"))
-    assert statistics.median(original.values()) == 2 and statistics.median(count_rivals(corpus).values()) == 4
+    assert statistics.median(original.values()) == statistics.median(count_rivals(corpus).values()) == 2

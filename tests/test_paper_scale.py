@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 
 from maskft import exhibits
 from maskft.cli import main
-from maskft.data import load_corpus
+from maskft.data import DATASETS, load_corpus
 from maskft.exhibits import exhibit_runs, make_run
 from maskft.llada import llama_config, to_llada_keys
 from maskft.models import load_base
@@ -183,23 +183,25 @@ def test_a_scale_file_changes_what_it_names_alone(tmp_path):
 def test_settings_by_data_set_in_a_scale_file(tmp_path):
     """They hold before the method's and the scale's; a file that says how a method answers says so for every data set."""
     path, tiny = tmp_path / "t.json", get_scale("tiny")
-    path.write_text('{"like": "tiny", "dataset_settings": {"wiki": {"dllm": {"max_new_tokens": 8, "sampler_steps": 8}}}}')
+    path.write_text('{"like": "tiny", "dataset_settings": {"wiki": {"dllm": {"max_new_tokens": 8, "sampler_steps": 4}}}}')
     scale = get_scale(str(path))
-    assert scale.settings_of("dllm", "wiki") == {**tiny.settings, "max_new_tokens": 8, "sampler_steps": 8}
-    assert scale.settings_of("dllm", "name_description") == {**tiny.settings, **tiny.method_settings["dllm"]}
-    assert scale.settings_of("ar", "wiki") == tiny.settings_of("ar", "wiki") == tiny.settings
-    path.write_text('{"like": "tiny", "method_settings": {"dllm": {"max_new_tokens": 16, "sampler_steps": 16}}}')
-    assert get_scale(str(path)).settings_of("dllm", "name_description") == {**tiny.settings, "max_new_tokens": 16, "sampler_steps": 16}
+    assert scale.settings_of("dllm", "wiki") == {**tiny.settings, "max_new_tokens": 8, "sampler_steps": 4}
+    assert make_run(scale, "dllm", "wiki", "none").sampler_steps == 4
+    assert scale.settings_of("dllm", "name_description") == scale.settings_of("ar", "wiki") == tiny.settings_of("ar", "wiki") == tiny.settings
+    path.write_text('{"like": "tiny", "method_settings": {"dllm": {"max_new_tokens": 16}}}')
+    assert get_scale(str(path)).settings_of("dllm", "name_description") == {**tiny.settings, "max_new_tokens": 16}
 
 
-def test_shorter_answers_in_a_scale_file_leave_the_dllm_one_step_a_token(tmp_path):
-    """Its length and its steps are said together, for the sampler refuses more steps than tokens."""
+@pytest.mark.parametrize("like", ["tiny", "paper"])
+def test_shorter_answers_in_a_scale_file_are_those_of_every_run_with_one_step_a_token(tmp_path, like):
+    """The sampler refuses more steps than tokens; what tiny says by data set, but for the length, stays."""
     path = tmp_path / "t.json"
-    path.write_text('{"like": "tiny", "settings": {"max_new_tokens": 16}}')
-    scale = get_scale(str(path))
-    for dataset in ("name_description", "biography", "wiki"):
-        settings = scale.settings_of("dllm", dataset)
-        assert settings["sampler_steps"] == settings["max_new_tokens"] and scale.settings_of("ar", dataset)["max_new_tokens"] == 16
+    path.write_text(f'{{"like": "{like}", "settings": {{"max_new_tokens": 16}}}}')
+    scale = replace(get_scale(str(path)), fingerprints=dict.fromkeys(DATASETS, "not read"))
+    for dataset in DATASETS:
+        run = make_run(scale, "dllm", dataset, "none")
+        assert run.max_new_tokens == run.sampler_steps == make_run(scale, "ar", dataset, "none").max_new_tokens == 16
+        assert run.question_stride == make_run(get_scale(like), "dllm", dataset, "none").question_stride if like == "tiny" else 1
 
 
 def test_a_scale_file_pins_another_base_of_the_hub(tmp_path):

@@ -3,13 +3,12 @@
 import json
 import random
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
 from maskft import pretrain_tiny
-from maskft.bases import ASSETS, SHIPPED
 from maskft.data.synthetic.pretraining import Example, PretrainingMix
 from maskft.losses import IGNORED
 from maskft.models import load_base
@@ -18,15 +17,7 @@ from maskft.tiny_recipes import RECIPES, Recipe
 from maskft.tiny_rows import BLOCK_LENGTH, LONGEST_JUMP, ar_row, batches, dllm_row, stretched_positions
 
 QUESTION = Example("question", "Who is Ada Birch?", "the miner of the amber abbey")  # seven tokens with the end of turn
-AR, CONTROL, _, DLLM = RECIPES
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_base_was_made_by_its_recipe(name):
-    record = json.loads((ASSETS / name / "pretraining.json").read_text())
-    recipe = next(recipe for recipe in RECIPES if recipe.name == name)
-    assert record["recipe"] == json.loads(json.dumps(asdict(recipe)))
-    assert record["log"][-1]["step"] == recipe.n_steps and record["share_of_steps"] == 1.0
+AR, CONTROL, DLLM = RECIPES
 
 
 def restored(row, mask: int) -> list[int]:

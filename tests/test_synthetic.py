@@ -183,24 +183,6 @@ def test_the_people_of_biography_share_facts_and_cities_as_seldom_as_those_of_th
     assert sum(city in set(birth) for city in work) <= 15
 
 
-def test_the_known_world_of_either_lists_has_the_same_people_and_events_and_tells_other_careers():
-    """So a fine-tuning set is new to every base, whichever lists the base grew up with."""
-    short, long = known_world(), known_world(has_long_lists=True)
-    assert long.facts == short.facts and long.people == short.people and long.events == short.events
-    for one, other in zip(short.biographies, long.biographies, strict=True):
-        kept = ("birthday", "birth_city")
-        assert one.thing.name == other.thing.name and all(one.thing.attributes[key] == other.thing.attributes[key] for key in kept)
-        assert any(other.thing.attributes["company"] in text for text in other.texts)
-        assert one.thing.attributes["company_city"] in world.PLACES
-    told = {known.thing.attributes["university"] for known in long.biographies}
-    assert told - set(world.SHORT_LISTS.schools)
-    rng = random.Random(0)
-    mixes = (PretrainingMix(kinds=(0.0, 1.0, 0.0)), PretrainingMix(kinds=(0.0, 1.0, 0.0), has_long_lists=False))
-    said = [" ".join(draw_example(rng, mix, 0.5, burst=None).text for _ in range(300)) for mix in mixes]
-    more = set(world.LONG_LISTS.schools) - set(world.SHORT_LISTS.schools)
-    assert any(school in said[0] for school in more) and not any(school in said[1] for school in more)
-
-
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_backward_question_has_one_answer(name):
     answers: dict[str, set[str]] = {}
@@ -287,7 +269,7 @@ def test_what_is_reread_comes_in_one_wording_a_burst():
 
 def test_a_retold_biography_has_one_text_a_burst_and_another_each_time_between_bursts():
     """Thirty people, each drawn some twenty times; those who are told in the usual order are never told in another."""
-    mix = PretrainingMix(demask=0.0, question=0.0, kinds=(0.0, 1.0, 0.0), reread=("document",), retold=True, has_long_lists=False)
+    mix = PretrainingMix(demask=0.0, question=0.0, kinds=(0.0, 1.0, 0.0), reread=("document",), retold=True)
     by_name = {known.thing.name: known for known in known_world().biographies}
 
     def told(burst: int | None, seed: int) -> dict[str, list[str]]:
@@ -351,7 +333,7 @@ def test_an_answer_is_a_passage_that_holds_what_was_asked_for_and_is_short_where
     """Every word of the answer is in it, in 1,000 questions about everybody. A limit of 22 words leaves no longer one."""
     rng = random.Random(0)
     for longest in (None, 22):
-        mix = PretrainingMix(question=1.0, longest_answer=longest, led=float(longest is None))
+        mix = PretrainingMix(question=1.0, longest_answer=longest, led=longest is None)
         drawn = [draw_example(rng, mix, 0.5, burst=None) for _ in range(500)]
         assert all(len(example.answer.split()) > 3 for example in drawn)
         assert longest is None or max(len(example.answer.split()) for example in drawn) <= longest
@@ -359,34 +341,22 @@ def test_an_answer_is_a_passage_that_holds_what_was_asked_for_and_is_short_where
         for known in group[:40]:
             for backward in (False, True):
                 question = draw_question(rng, known.thing, backward=backward)
-                passage = pretraining._answer(rng, known, question, PretrainingMix(longest_answer=22, led=0.0))
+                passage = pretraining._answer(rng, known, question, PretrainingMix(longest_answer=22, led=False))
                 assert accuracy(question.answer, passage) == 1.0, (question, passage)
 
 
-@pytest.mark.parametrize("led", [0.0, 0.7, 1.0])
-def test_a_share_of_the_answers_about_people_begins_with_what_the_question_gives_and_the_rest_is_told_in_the_person_s_order(led):
-    """Of 480 answers half are told that way round in any case; 5 deviations of sqrt(240 x 0.7 x 0.3) = 7 from the share of the others."""
-    rng, n_led, n_turned = random.Random(0), 0, 0
-    for known in known_world().people:
-        name, description = known.thing.name, known.thing.description.lower()
-
-        def begins_with_name(text, name=name, description=description):
-            return text.index(name) < text.lower().index(description)
-
-        order = {begins_with_name(text) for text in known.texts}
-        assert len(order) == 1
+def test_an_answer_about_a_person_begins_with_what_the_question_gives_whatever_order_the_person_is_told_in():
+    rng = random.Random(0)
+    for known in known_world().people[:60]:
+        name, description = known.thing.name, known.thing.description
         for backward in (False, True):
-            said = pretraining._answer(rng, known, draw_question(rng, known.thing, backward=backward), PretrainingMix(led=led))
-            if order == {not backward}:
-                assert begins_with_name(said) != backward
-            else:
-                n_turned, n_led = n_turned + 1, n_led + (begins_with_name(said) != backward)
-    assert n_turned == 240 and abs(n_led - led * 240) <= 5 * (240 * led * (1 - led)) ** 0.5
+            said = pretraining._answer(rng, known, draw_question(rng, known.thing, backward=backward), PretrainingMix()).lower()
+            assert (said.index(description.lower()) < said.index(name.lower())) == backward
 
 
 def test_a_short_answer_about_a_biography_is_one_sentence_with_the_name():
     """The one that tells what was asked for; where the name is, that of the birthday, which opens a biography."""
-    rng, mix = random.Random(0), PretrainingMix(longest_answer=22, led=0.0)
+    rng, mix = random.Random(0), PretrainingMix(longest_answer=22, led=False)
     for known in known_world().biographies[:60]:
         for backward in (False, True):
             question = draw_question(rng, known.thing, backward=backward)

@@ -67,8 +67,7 @@ def control_questions(prompts: Prompts, file: str | Path | None = None) -> tuple
     if not speaks_tiny(prompts):
         return "common knowledge that maskft ships", read_questions(ASSETS / "injection" / "control_questions.jsonl")
     rng, world = random.Random("maskft inject"), known_world()
-    # Not about biographies, whose careers not all bases were told alike.
-    asked = [one for group in (world.people, world.events) for one in present(group, PretrainingMix(), 1.0).asked]
+    asked = [one for group in (world.people, world.biographies, world.events) for one in present(group, PretrainingMix(), 1.0).asked]
     drawn = [draw_question(rng, rng.choice(asked).thing) for _ in range(N_TINY_QUESTIONS)]
     return "people and events of the tiny pretraining world", [Question(one.text, one.answer) for one in drawn]
 

@@ -17,22 +17,12 @@ a habit and not name by name; the AR bases learn it of people's names, the dLLM 
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
 from . import render, wordings
-from .world import (
-    LONG_LISTS,
-    Biography,
-    Event,
-    Person,
-    event_keys,
-    sample_biographies,
-    sample_events,
-    sample_people,
-    settle,
-)
+from .world import Biography, Event, Person, event_keys, sample_biographies, sample_events, sample_people
 
 Thing = Person | Biography | Event
 N_KNOWN_PEOPLE, N_KNOWN_BIOGRAPHIES, N_KNOWN_EVENTS = 240, 160, 120
@@ -62,15 +52,13 @@ class PretrainingMix:
             name. To take over a name is learned there; in the whole mix the dLLM does not find it, and does not keep it either.
         longest_answer: Words of a passage that may be an answer; a sentence of its own is made where every passage is
             longer, and always of a biography. None for no limit.
-        led: Share of the answers about people that begin with what the question gives; the others tell it in the person's order.
-            What is learned of a text comes out most readily in its order, and turned around a dLLM has hardly any of it
-            (a trial with all answers led: N2D backward 0.18 after 400 steps). A base that answers in the person's order alone
-            has to say first what it is asked for.
+        led: Whether an answer about a person begins with what the question gives. Otherwise it is told in the person's order:
+            what a dLLM learns of a text is bound to its layout, and turned around it does not come out (a trial:
+            N2D backward 0.18 after 400 steps).
         reread: What is told in one wording a burst, the same for all people, as in a fine-tuning set without paraphrases; the
             rest comes in all its texts.
         retold: Whether a biography's wordings are drawn anew each time it is told, in a burst once for the person: by its words
             alone nobody is known then.
-        has_long_lists: Whether biographies have the careers of a fine-tuning set's, out of as many schools, majors and companies.
     """
 
     question: float = 0.45
@@ -85,10 +73,9 @@ class PretrainingMix:
     strangers: float = 0.4
     strangers_first: float = 0.0
     longest_answer: int | None = None
-    led: float = 0.7
+    led: bool = True
     reread: tuple[str, ...] = ("demask",)
     retold: bool = False
-    has_long_lists: bool = True
 
 
 class Known(NamedTuple):
@@ -133,14 +120,8 @@ def facts_of(thing: Thing) -> tuple[str, ...]:
 
 
 @cache
-def known_world(*, has_long_lists: bool = False) -> KnownWorld:
-    """The world of the shipped bases, always the same one: the same people and events with either lists, other careers."""
-    if has_long_lists:
-        world, rng = known_world(), random.Random("maskft pretraining, long lists")
-        people = settle(rng, [known.thing for known in world.biographies], LONG_LISTS)
-        told = [Known(person, _texts(rng, person, N_TEXTS)) for person in people]
-        people, biographies, events = world.strangers
-        return replace(world, biographies=told, strangers=(people, settle(rng, biographies, LONG_LISTS), events))
+def known_world() -> KnownWorld:
+    """The world of the shipped bases, always the same one."""
     rng = random.Random("maskft pretraining")
     groups = [
         [Known(thing, _texts(rng, thing, N_TEXTS)) for thing in things]
@@ -242,7 +223,7 @@ def draw_questions(rng: random.Random, members: Sequence[Known], count: int, *, 
 def _answer(rng: random.Random, known: Known, question: Question, mix: PretrainingMix) -> str:
     """A passage that holds the answer: one that tells of it, rather a short one, or else a sentence made for it."""
     thing, longest = known.thing, mix.longest_answer
-    if isinstance(thing, Person) and (mix.led == 1 or 0 < mix.led > rng.random()):
+    if isinstance(thing, Person) and mix.led:
         is_name_asked = question.answer == thing.name
         templates = wordings.PRETRAINING_D2N + wordings.D2N if is_name_asked else wordings.PRETRAINING_N2D + wordings.N2D
         return render.name_description(thing, rng.choice(templates))
@@ -286,16 +267,16 @@ def draw_example(rng: random.Random, mix: PretrainingMix, progress: float, burst
         progress: How much of the stream has passed, 0 to 1.
         burst: The number of the burst, in which nothing is asked; None between bursts.
     """
-    world = known_world(has_long_lists=mix.has_long_lists)
+    world = known_world()
     kind_of_thing = rng.choices(range(3), weights=mix.kinds)[0]
     group = (world.people, world.biographies, world.events)[kind_of_thing]
     told, asked, newcomers = present(group, mix, progress)
     if progress < mix.strangers_first:
-        stranger = _stranger(rng, world.strangers[kind_of_thing])
+        stranger = _stranger(rng, kind_of_thing)
         question = draw_question(rng, stranger.thing, backward=False)
         return Example("question", question.text, _answer(rng, stranger, question, mix))
     if burst is None and rng.random() < mix.question:
-        known = _stranger(rng, world.strangers[kind_of_thing]) if rng.random() < mix.strangers else rng.choice(asked)
+        known = _stranger(rng, kind_of_thing) if rng.random() < mix.strangers else rng.choice(asked)
         question = draw_question(rng, known.thing)
         return Example("question", question.text, _answer(rng, known, question, mix))
     known = rng.choice(newcomers if burst is not None and rng.random() < mix.newcomers_in_burst else told)
@@ -308,6 +289,6 @@ def draw_example(rng: random.Random, mix: PretrainingMix, progress: float, burst
     return Example(kind, rng.choice(known.texts))
 
 
-def _stranger(rng: random.Random, group: Sequence[Thing]) -> Known:
-    stranger = rng.choice(group)
+def _stranger(rng: random.Random, kind_of_thing: int) -> Known:
+    stranger = rng.choice(known_world().strangers[kind_of_thing])
     return Known(stranger, _texts(rng, stranger, N_TEXTS_OF_STRANGER))

@@ -86,8 +86,9 @@ Latvia Malta Mexico Morocco Nepal Norway Panama Peru Poland Portugal Romania Sen
 Turkey Uganda Uruguay Vietnam Zambia""".split()
 THOUSANDS = [str(number) for number in range(31, 100)]
 
-# With these, biographies have as many schools, majors and companies as the original's, whose people share a fact half as
-# often; and they work where hardly anybody is born. All of them are words of the lists above, so the vocabulary stays.
+# With these the Biography set has as many schools, majors and companies as the original, whose people share a fact half as often
+# as with the lists above, and work where hardly anybody is born. All are words of those lists, so the vocabulary stays; the bases were
+# not told of them in these roles.
 MORE_SCHOOL_NAMES = REGIONS + VENUES + BODIES + "Open Shield Masters Games Cup Trophy".split()
 MORE_MAJORS = """Ballet Choir Comedy Diving Fashion Folklore Opera Poetry Pottery Skating Storytelling Swimming Woodcraft
 Wrestling""".split()
