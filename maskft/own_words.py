@@ -102,6 +102,8 @@ def tells_name_first(text: str) -> bool | None:
 def answers_by_order(generations: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
     """Accuracy of answers about NameDescription by whether they tell name and description in the order of their document.
 
+    An answer that does not tell both keeps no order.
+
     Args:
         generations: as ``own_words``, answers about the synthetic NameDescription.
         corpus: that data set.

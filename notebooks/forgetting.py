@@ -135,7 +135,9 @@ people = load_corpus("name_description", source=study.scale.source, world_seed=w
 print(answers_by_order(at_best_of("name_description"), people).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# ORDERTEXT
+# What was learned of a text comes out in its order. Answers that keep it hold nine tenths and more of what is asked for, whatever the method and the question (plain AR's backward ones apart). Turned around, the
+# dLLM's hold 0.25 to 0.72, and masked AR's, where it gives both, 0.20 and 0.56. Only where all of masked AR's answers are turned, asked for a description that stands first (D2N backward), do they hold as much. Which order an
+# answer has is a habit of the base. The AR bases were taught to begin with what the question gives, which for backward questions turns the text around, the dLLM base to keep its order, and it keeps it in six of ten answers.
 #
 # ## How many others share a fact?
 # A backward question gives three facts and asks for the name. At the best evaluation of each run, by how many other documents tell one of the three, in whatever role (six stands for more, too):
@@ -226,20 +228,21 @@ best = trained.loc[(trained.forward + trained.backward).groupby([trained[arm] fo
 print(best[[*arms, "step", "forward", "backward", "names_taken_over"]].to_string(index=False))
 
 # %% [markdown]
-# ## Other bases by the same recipes
-# The seeds of the study are those of fine-tuning. The bases have a seed of their own, 0, and it matters more. Runs without paraphrases from bases with seed 1, and from bases with `longer` lists: of a world in which
-# people share facts as seldom as in the original, made with 85 schools, 82 companies, 56 majors, and work in other cities than those where people are born.
+# ## Other bases
+# The seeds of the study are those of fine-tuning. The bases have a seed of their own, 0, and it matters more. Runs without paraphrases from bases with seed 1; from bases that were told in pretraining of as many schools, companies, majors
+# and cities as Biography's set has (`long`; in half of the table they are words of their own, which here stand for something else elsewhere), where the shipped ones were told of fewer (`short`, and so was Biography's set in
+# these trials); and from AR bases that begin only a part of their answers about people with what the question gives (`led`).
 
 # %% tags=["nbval-check-output"]
 print(pd.read_csv(study.scale.tables / "base_seeds_trials.csv").to_string(index=False, float_format="%.2f", na_rep=""))
 
 # %% [markdown]
-# From the AR base with seed 1 masked AR has 0.38 and 0.45 of the names that NameDescription's descriptions ask for (N2D backward), where its four runs from the shipped one have 0.56 to 0.87, and 0.30 of Biography's
-# (0.43 to 0.53). The recipes were chosen when scores from bases with seed 0 were known, so these are the fairer numbers. That plain AR answers nothing backward, and the others do, holds with all
-# of these bases; how much they answer differs, and no table of this scale has that spread.
+# From the AR base with seed 1 masked AR has 0.38 and 0.45 of the names that NameDescription's descriptions ask for (N2D backward), where its four runs from the shipped one have 0.56 to 0.87. The recipes were chosen when scores from
+# bases with seed 0 were known, so these are the fairer numbers. The habit above decides most of that: from bases that lead half of their answers, or 0.6, masked AR has 0.69 to 0.88 of these names, and 0.57 to 0.83
+# of those that D2N asks for forward, where it has 0.91 and more from the trials' bases that lead all.
 #
-# On the longer lists masked AR has 0.48 to 0.57 of Biography's names and the dLLM 0.47 to 0.64, as the table of rivals lets one expect; of N2D's names masked AR has 0.23 to 0.35. Forward, which has no rivals, the dLLM has 0.19
-# to 0.44 there, from the shipped base 0.53 to 0.63.
+# Of Biography's names masked AR has 0.30 to 0.69 from all these bases, most from one that knew the new schools and companies by words of their own. A dLLM base that was told of them answers less forward (0.19 to 0.44). That plain
+# AR answers nothing backward, and the others do, holds with every base; how much they answer differs, and no table of this scale has that spread.
 #
 # ## Files
 
