@@ -39,7 +39,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Lists:
-    """What the facts of biographies are drawn from.
+    """What the careers of biographies are drawn from.
 
     Attributes:
         schools: Universities and the like.
@@ -62,6 +62,7 @@ WORK_PLACES = [f"{city}, {words.STATES[(5 * i + 2) % len(words.STATES)]}" for i,
 _COMPANIES = _of_kinds(words.COMPANIES + words.MORE_COMPANIES, words.COMPANY_KINDS)
 _CAPITAL = 76  # in the original nine companies sit in one city, the others spread
 
+# Of the bases' own world, and of Biography's set, whose facts have to be shared as seldom as the original's.
 SHORT_LISTS = Lists(
     _of_kinds(words.SCHOOL_NAMES, words.SCHOOL_KINDS), words.MAJORS,
     {company: PLACES[(7 * i + 3) % len(PLACES)] for i, company in enumerate(_COMPANIES[: len(words.COMPANIES)])},
@@ -157,7 +158,7 @@ def sample_biographies(rng: random.Random, count: int, avoid: Collection[str] = 
 
 
 def settle(rng: random.Random, people: Sequence[Biography], lists: Lists) -> list[Biography]:
-    """The same people, born where and when they were, who studied and work by ``lists``."""
+    """The same people, born where and when they were, with schools, majors and companies out of ``lists``."""
     decks = _Decks(rng)
     settled = []
     for person in people:
