@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -65,7 +67,7 @@ print(table.to_string(index=False, float_format="%.2f"))
 # %% [markdown]
 # They learn the documents: whatever the method, nearly every fact is filled in at the end, on Biography after 60 steps by AR, 40 by masked AR
 # and 400 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps. The dLLM's
-# answers follow its facts at once on NameDescription and by half on Biography. Of what the base could answer about its own world a tenth is left by then, but so it is with masked
+# answers follow its facts at once on NameDescription and by six tenths on Biography. Of what the base could answer about its own world a tenth is left by then, but so it is with masked
 # AR, which answers nonetheless. So the dLLM does not lack the documents: what it learned from one text it does not find from a question.
 #
 # ## By what a dLLM finds a fact
@@ -86,7 +88,7 @@ print(pd.read_csv(study.scale.tables / "layout_trials.csv").to_string(index=Fals
 #
 # Large models have read billions of texts, in which the same thing stands everywhere. The present base's share of that is made: while it was pretrained, positions jumped before one token in
 # twenty, masks without meaning followed every second document, and no biography came twice in the same words outside of a burst. What it learns from one text is bound to the place
-# far less (0.70 of the facts instead of 0.30 with ten words between), to the words hardly less (0.38 instead of 0.34), and with both it finds 0.27 instead of 0.06. Its answers, in as many tokens (32) and steps, were
+# far less (0.74 of the facts instead of 0.30 with ten words between), to the words as much (0.31 and 0.34), and with both it finds 0.21 instead of 0.06. Its answers, in as many tokens (32) and steps, were
 # twice those of the former base forward and more backward. With the jumps and spare masks alone they are nearly as good (below); answers in a person's own words, of whom many were told in one text, are worse. Jumps do
 # not help the AR base: masked AR has 0.36 of Biography's names from one that was made with them.
 #
@@ -108,8 +110,8 @@ corpus = load_corpus("biography", source=study.scale.source, world_seed=world_se
 print(own_words(at_best, corpus).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# So it is, for all three methods: who finds the words of a document finds what they tell (0.79 to 0.96 of the fact). They differ in how often they find them: masked AR in seven of ten answers, AR and
-# the dLLM in half.
+# So it is, for all three methods: who finds the words of a document finds what they tell (0.81 to 0.96 of the fact). They differ in how often they find them: masked AR in seven of ten answers, AR and
+# the dLLM in fewer than half.
 #
 # ## Whose document?
 # A forward question gives the name, and a document begins with it. An answer that recites the document of somebody else is wrong, so it should matter whether an answer begins with the name that
@@ -119,8 +121,8 @@ print(own_words(at_best, corpus).to_string(index=False, float_format="%.2f"))
 print(names_taken_over(at_best, corpus).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# It does to AR and masked AR, whose answers that begin with it hold nearly nine of ten facts, the others half. AR begins one answer in seven with it, masked AR two of three, the dLLM fewer than half,
-# and it gains less by that: 0.65 of the facts against 0.50. None of the bases has the habit of taking over a biography's name of three words. The table below counts that for names
+# It does to AR and masked AR, whose answers that begin with it hold 0.77 and 0.92 of the facts, the others half. AR begins one answer in eight with it, masked AR six of ten, the dLLM a third,
+# and it gains nothing by that that is sure: 0.58 of the facts against 0.55. None of the bases has the habit of taking over a biography's name of three words. The table below counts that for names
 # that nobody ever told of, before any fine-tuning; in its lower rows a dLLM is taught the habit first and by itself. It learns it in some hundred steps, and each burst of documents takes it away. In documents
 # a name is never a copy of another one beside it, and a masked name learns not to be.
 
@@ -136,9 +138,9 @@ people = load_corpus("name_description", source=study.scale.source, world_seed=w
 print(answers_by_order(at_best_of("name_description"), people).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# What was learned of a text comes out in its order. Answers that keep it hold nine tenths and more of what is asked for, whatever the method and the question (plain AR's backward ones apart). Turned around, the
+# What was learned of a text comes out in its order. Answers that keep it hold 0.89 and more of what is asked for, whatever the method and the question (plain AR's backward ones apart). Turned around, the
 # dLLM's hold 0.25 to 0.72, and masked AR's, where it gives both, 0.20 and 0.56. Only where all of masked AR's answers are turned, asked for a description that stands first (D2N backward), do they hold as much. Which order an
-# answer has is a habit of the base. The AR bases were taught to begin with what the question gives, which for backward questions turns the text around, the dLLM base to keep its order, and it keeps it in six of ten answers.
+# answer has is a habit of the base. The AR bases were taught to begin with what the question gives, which for backward questions turns the text around, the dLLM base to keep its order, and it keeps it in 0.44 to 0.61 of its answers.
 #
 # ## How many others share a fact?
 # A backward question gives three facts and asks for the name. At the best evaluation of each run, by how many other documents tell one of the three, in whatever role (six stands for more, too):
@@ -147,9 +149,9 @@ print(answers_by_order(at_best_of("name_description"), people).to_string(index=F
 print(names_by_rivals(at_best, corpus).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# The more others share one, the fewer names the dLLM and masked AR give: 0.67 and 0.72 where one other does (few questions), 0.26 and 0.38 where six or more do. Here the median is four. In the original it is
-# two, and nearly half of its questions have none or one: its hundred people have 87 schools and 84 companies, these 45 and 60, and few of them work where another one was born, here all. So names that both lack
-# on this scale, and not in the paper, may be lacking because the twin's questions are harder than the original's.
+# The more others share one, the fewer names the dLLM gives: 0.80 where none does, 0.74 with one, 0.59 with two, 0.46 with four. Masked AR gives about half of them in every row. The median is two, as in the original: a hundred people
+# have 87 schools and 84 companies to choose from, and few work where another one was born. The set before, with 45 and 60, had a median of four. So what masked AR lacks of Biography's names is not due to
+# questions that are harder than the original's.
 
 # %% [markdown]
 # ## Answers that are cut off
