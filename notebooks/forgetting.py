@@ -66,7 +66,7 @@ print(table.to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
 # They learn the documents: whatever the method, nearly every fact is filled in at the end, on Biography after 60 steps by AR, 40 by masked AR
-# and 400 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps. The dLLM's
+# and 400 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps; masked AR's names on Biography rise on, from 0.37 and 0.38 to 0.50 and 0.57. The dLLM's
 # answers follow its facts at once on NameDescription and by six tenths on Biography. Of what the base could answer about its own world a tenth is left by then, but so it is with masked
 # AR, which answers nonetheless. So the dLLM does not lack the documents: what it learned from one text it does not find from a question.
 #
@@ -233,7 +233,7 @@ print(best[[*arms, "step", "forward", "backward", "names_taken_over"]].to_string
 # %% [markdown]
 # ## Other bases
 # The seeds of the study are those of fine-tuning. The bases have a seed of their own, 0, and it matters more. Runs without paraphrases from bases with seed 1; from bases that were told in pretraining of as many schools, companies, majors
-# and cities as Biography's set has (`long`; in half of the table they are words of their own, which here stand for something else elsewhere), where the shipped ones were told of fewer (`short`, and so was Biography's set in
+# and cities as Biography's set has (`long`; with *words of their own* where the set takes words of other lists), where the shipped ones were told of fewer (`short`, and so was Biography's set in
 # these trials); and from AR bases that begin only a part of their answers about people with what the question gives (`led`).
 
 # %% tags=["nbval-check-output"]

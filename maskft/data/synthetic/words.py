@@ -94,4 +94,4 @@ MORE_MAJORS = """Ballet Choir Comedy Diving Fashion Folklore Opera Poetry Potter
 Wrestling""".split()
 MORE_COMPANIES = """Archery Billiards Bowls Circus Climbing Cricket Curling Darts Ghost Golf Hockey Judo Karate Kite
 Lantern Netball Polo Quoits Rugby Shadow Skiing Squash Tango Tennis""".split()
-WORK_CITIES = COUNTRIES[:48]  # there is a Peru in Indiana
+WORK_CITIES = COUNTRIES[:48]  # as towns: there is a Peru in Indiana
