@@ -106,4 +106,4 @@ def test_a_base_finds_no_fact_of_people_it_never_met():
 
     model, prompts = load_base("tiny-dllm", method="dllm")
     share, n = share_by_name(model.eval(), find_sentences(load_corpus("biography", source="synthetic"), prompts), prompts)
-    assert share < 0.05 and n == 499  # one of 500 works where she was born
+    assert share < 0.05 and n == 500
