@@ -522,28 +522,39 @@ def records():
     return read_records(TINY.records, "float32")
 
 
+def by_machine(records):
+    """Runs of one day each: machines of one name differ, the Biography runs' by 1.4 from that of the others."""
+    found: dict[str, list] = {}
+    for run, record in records:
+        found.setdefault(record["started"][:10], []).append((run, record))
+    return found.values()
+
+
 def test_planned_times_are_within_a_fifth_of_those_of_runs_that_had_a_core_for_themselves(records):
-    """Three rates for all. Others on its core can only make a run longer, so the quickest of each arm had it for itself, or
+    """Three rates for all that one machine did. Others on its core can only make a run longer, so the quickest of each arm had it for itself, or
     nearly: every one is within 20 % of the model or, of a quarter of a minute, 4 s, and no run is quicker than the model by more than a quarter.
     """
-    rates = fit_core_rates(records)
-    found = against_records(quickest(records), rates)
-    assert len(found) == rates.n_records >= 18
-    off = (found.measured - found.planned).abs()
-    assert ((off < 0.2 * found.planned) | (off < 4) & (found.measured < 15)).all()
-    everything = against_records(records, rates)
-    assert len(everything) == len(records) > 50
-    assert (everything.measured / everything.planned).min() > 0.75
+    n_arms = 0
+    for group in by_machine(records):
+        rates = fit_core_rates(group)
+        found = against_records(quickest(group), rates)
+        n_arms += len(found)
+        assert len(found) == rates.n_records
+        off = (found.measured - found.planned).abs()
+        assert ((off < 0.2 * found.planned) | (off < 4) & (found.measured < 15)).all()
+        everything = against_records(group, rates)
+        assert len(everything) == len(group) > 20
+        assert (everything.measured / everything.planned).min() > 0.75
+    assert n_arms >= 18
 
 
 def test_an_arm_that_the_fit_has_not_seen_is_planned_within_three_tenths(records):
-    """Each data set's runs from the rates of the other two; of a run of a quarter of a minute, within 5 s."""
-    records, off = quickest(records), []
-    assert len(records) > 15
-    for dataset in ("name_description", "biography", "wiki"):
-        rates = fit_core_rates([record for record in records if record[0].dataset != dataset])
-        found = against_records([record for record in records if record[0].dataset == dataset], rates)
-        off += list((found.measured / found.planned - 1)[(found.measured > 15) | ((found.measured - found.planned).abs() > 5)])
+    """Each arm from the rates of the others that the same machine did; of a run of a quarter of a minute, within 5 s."""
+    off = []
+    for group in map(quickest, by_machine(records)):
+        for i, arm in enumerate(group):
+            found = against_records([arm], fit_core_rates(group[:i] + group[i + 1 :]))
+            off += list((found.measured / found.planned - 1)[(found.measured > 15) | ((found.measured - found.planned).abs() > 5)])
     assert len(off) > 15 and all(-0.3 < share < 0.3 for share in off)
 
 
