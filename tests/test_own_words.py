@@ -100,7 +100,7 @@ def test_the_order_of_every_statement_and_its_paraphrases_is_that_of_its_group()
 
 
 def test_answers_are_told_apart_by_whether_they_keep_their_documents_order():
-    """The person of question 0 is told name first, the last one description first; an answer without a name keeps no order."""
+    """N2D people are told name first, D2N ones description first; an answer without a description keeps no order."""
     corpus = load_corpus("name_description", source="synthetic")
     asked = corpus.questions.to_list()
     name_first, description_first = "Ada Birch is the miner of the amber abbey.", "The miner of the amber abbey is Ada Birch."
