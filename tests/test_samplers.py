@@ -408,6 +408,19 @@ def test_greedy_decoding_equals_a_slow_loop_with_and_without_stops(random_llama,
     assert [len(before_stop(answer, (early,))) for answer in whole][:2] != [N_NEW, N_NEW]
 
 
+def test_rows_leave_a_batch_once_they_have_ended(random_llama, ids):
+    """At every fourth token; until then an answer is computed beyond its end."""
+    model = random_llama(is_causal=True, seed=3)
+    whole = [slow_greedy(model, prompt, 12) for prompt in PROMPTS]
+    stop, sizes = (whole[0][1], whole[1][6]), []
+    expected = [before_stop(answer, stop) for answer in whole]
+    n_steps = [4 * math.ceil((len(answer) + 1) / 4) if len(answer) < 12 else 12 for answer in expected]
+    assert len(set(n_steps)) > 1
+    model.register_forward_pre_hook(lambda _, arguments, options: sizes.append(len(options["input_ids"])), with_kwargs=True)
+    assert generate_ar(model, PROMPTS, max_new_tokens=12, stop=stop, pad=ids["pad"]) == expected
+    assert sizes == [sum(n > step for n in n_steps) for step in range(max(n_steps))]
+
+
 def test_greedy_decoding_takes_nothing_from_the_settings_that_a_model_comes_with(random_llama, ids):
     """Qwen's instruct models come with a repetition penalty, which is not greedy decoding."""
     model, plain = random_llama(is_causal=True, seed=3), random_llama(is_causal=True, seed=3)

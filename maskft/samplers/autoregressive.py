@@ -1,14 +1,12 @@
 """Greedy answers of a causal model, and what every sampler does with prompts and answers."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import GenerationConfig
-from transformers.cache_utils import StaticCache
+from transformers.cache_utils import DynamicCache, StaticCache
 
 from maskft.recording import Recorded, can_record
 
@@ -105,8 +103,8 @@ class GrowingAnswers:
         self.n_tokens += 1
 
 
-# Steps between two looks at who has ended, for each of which the host waits for the GPU.
-LOOK_EVERY = 8
+# Steps between two looks at who has ended, for each of which the host waits for a GPU.
+LOOK_EVERY = 4
 
 
 def grow_answers(answers: GrowingAnswers) -> Int[Tensor, "batch new"]:
@@ -119,15 +117,40 @@ def grow_answers(answers: GrowingAnswers) -> Int[Tensor, "batch new"]:
     return answers.tokens
 
 
-@contextmanager
-def _without_defaults(model) -> Iterator[None]:
-    """Keep ``generate`` from the settings that the model came with: a repetition penalty is not greedy decoding."""
-    model = model.get_base_model() if hasattr(model, "get_base_model") else model  # what an adapter is around
-    came_with, model.generation_config = model.generation_config, GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = came_with
+def shrinking_answers(
+    model, ids: Int[Tensor, "batch prompt"], attention_mask: Int[Tensor, "batch prompt"], *,
+    max_new_tokens: int, stop: Sequence[int], pad: int,
+) -> Int[Tensor, "batch new"]:  # fmt: skip
+    """All tokens of a batch's answers, which rows leave once they have ended: what nobody waits for is not computed.
+
+    After an end there may be further tokens.
+
+    Args:
+        model: A causal model.
+        ids: Prompts, filled on the left.
+        attention_mask: 0 where they are filled.
+        max_new_tokens: Longest answer.
+        stop: Ids that end an answer.
+        pad: What fills the answers of rows that have left.
+    """
+    ends, cache = torch.tensor(list(stop), device=ids.device), DynamicCache(config=model.config)
+    tokens = torch.full((len(ids), max_new_tokens), pad, device=ids.device)
+    rows, positions = torch.arange(len(ids), device=ids.device), (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
+    for n in range(max_new_tokens):
+        logits = model(
+            input_ids=ids, position_ids=positions, attention_mask=attention_mask, past_key_values=cache, use_cache=True, logits_to_keep=1,
+        ).logits[:, -1]  # fmt: skip
+        ids = logits.float().argmax(dim=-1, keepdim=True)
+        tokens[rows, n] = ids[:, 0]
+        attention_mask, positions = torch.nn.functional.pad(attention_mask, (0, 1), value=1), positions[:, -1:] + 1
+        if (n + 1) % LOOK_EVERY == 0:
+            left = torch.isin(tokens[rows, : n + 1], ends).any(dim=1).logical_not().nonzero()[:, 0]
+            if not len(left):
+                break
+            if len(left) < len(rows):
+                cache.batch_select_indices(left)
+                rows, ids, attention_mask, positions = rows[left], ids[left], attention_mask[left], positions[left]
+    return tokens
 
 
 def without_gradients(sampler: Callable) -> Callable:
@@ -157,7 +180,9 @@ def generate_ar(
 ) -> list[list[int]]:
     """Greedy answers of a causal model, on left-padded batches of like length.
 
-    By transformers' ``generate``, without the settings that the model came with; on a GPU, where its step is launched slower than it is computed, by a recorded one.
+    On a GPU, where a step is launched slower than it is computed, by a recorded one, whose batch keeps its size; elsewhere rows that have ended leave the batch.
+    Not by transformers' ``generate``, which computes all rows until the last has ended (``tests/benchmarks/ar_evaluation.py``) and
+    obeys the settings that a model comes with: a repetition penalty is not greedy decoding.
 
     Args:
         model: A causal model.
@@ -180,11 +205,7 @@ def generate_ar(
         if is_recorded:
             tokens = grow_answers(GrowingAnswers(model, ids, attention_mask, max_new_tokens=max_new_tokens, stop=stop, pad=pad))
         else:
-            with _without_defaults(model):
-                tokens = model.generate(
-                    input_ids=ids, attention_mask=attention_mask, max_new_tokens=max_new_tokens, do_sample=False,
-                    eos_token_id=list(stop), pad_token_id=pad,
-                )[:, ids.shape[1] :]  # fmt: skip
+            tokens = shrinking_answers(model, ids, attention_mask, max_new_tokens=max_new_tokens, stop=stop, pad=pad)
         for i, row in zip(batch, tokens.tolist(), strict=True):
             answers[i] = cut_at_stop(row, stop)
     return answers
