@@ -412,10 +412,10 @@ def test_rows_leave_a_batch_once_they_have_ended(random_llama, ids):
     """At every fourth token; until then an answer is computed beyond its end."""
     model = random_llama(is_causal=True, seed=3)
     whole = [slow_greedy(model, prompt, 12) for prompt in PROMPTS]
-    stop, sizes = (whole[0][1], whole[1][6]), []
+    stop, sizes = (whole[0][3], whole[1][6]), []
     expected = [before_stop(answer, stop) for answer in whole]
     n_steps = [4 * math.ceil((len(answer) + 1) / 4) if len(answer) < 12 else 12 for answer in expected]
-    assert len(set(n_steps)) > 1
+    assert len(set(n_steps)) > 1 and 3 in map(len, expected)  # one ends with the fourth token
     model.register_forward_pre_hook(lambda _, arguments, options: sizes.append(len(options["input_ids"])), with_kwargs=True)
     assert generate_ar(model, PROMPTS, max_new_tokens=12, stop=stop, pad=ids["pad"]) == expected
     assert sizes == [sum(n > step for n in n_steps) for step in range(max(n_steps))]
