@@ -133,13 +133,6 @@ TINY = Scale(
         }.items()
         for with_paraphrases in (False, True)
     },
-    # The control ends sooner, as by the release: there at three quarters, half and half of masked AR's steps. As long ones
-    # had no better checkpoint, but for 0.02 of total accuracy at most.
-    random_token_steps={
-        (dataset, with_paraphrases): last
-        for dataset, last in {"name_description": 120, "biography": 80, "wiki": 80}.items()
-        for with_paraphrases in (False, True)
-    },
     # float32 on a CPU: the numbers are then those of any machine, and a CPU without bfloat16 units is not slower.
     # Answers may be half as long again as the longest text of Biography and Wiki (62 and 64 tokens): a dLLM recites its document,
     # and not from the first word on. It pays for its whole canvas at every token, so on NameDescription, whose texts have at
