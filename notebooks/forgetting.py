@@ -168,12 +168,12 @@ print(lengths.groupby(["dataset", "paraphrases", "max_new_tokens"])[["forward", 
 # Shorter ones would be a saving that looks like a finding about dLLMs. A base that was itself made on canvases of 64 tokens answers no better (0.49 forward, 0.19 backward in answers of 64, one run), and one
 # that was taught to answer with whole biographies worse (0.32 and 0.14).
 #
-# ## Longer runs: plain AR overfits later, and masked AR's names stay as they are
+# ## Longer runs: plain AR overfits later, and masked AR's names do not all come
 # In the study's runs AR keeps what it has gained. In longer ones it loses it, as in the paper's Figure 2, whose runs have 3,840 steps on NameDescription and 10,240 on the others: on
 # NameDescription a third of its forward answers in 2,560 steps, on Biography as much in 960, on Wiki three fifths in 720.
 #
-# More steps do not give masked AR the rest of Biography's names either. In 640 steps, four times the study's, they reach 0.51 and 0.58 (two seeds),
-# most of it after 320, and one of the seeds loses forward answers meanwhile.
+# More steps do not give masked AR the rest of Biography's names either. In runs of 640 steps, four times the study's, they reach 0.51 and 0.58 (two seeds),
+# most of it after 320 steps, and one of the seeds loses forward answers meanwhile.
 
 # %% tags=["nbval-check-output"]
 print(pd.read_csv(study.scale.tables / "overfitting_trials.csv").to_string(index=False, float_format="%.2f"))
