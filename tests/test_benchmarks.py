@@ -140,3 +140,11 @@ def test_both_diffusion_samplers_give_equal_answers_of_the_length_asked_for(benc
     record = benchmark("diffusion_sampling").main(SMALL["diffusion_sampling"], folder=tmp_path)
     rows = record["medians"]["seconds_per_question_by_answer_length"]
     assert {length: row["equal_answers"] for length, row in rows.items()} == {"1": "3 of 3", "never": "3 of 3"}
+
+
+def test_a_record_names_no_folder_of_one_machine(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(sys, "argv", ["whole_study.py", "--log", str(tmp_path / "study.log")])
+    common = importlib.import_module("common")
+    record = common.write_record("whole_study", ratio=1, goal=1, peer="a peer", what="a quantity", medians={}, folder=tmp_path)
+    assert record["command"] == "python tests/benchmarks/whole_study.py --log study.log"

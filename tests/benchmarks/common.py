@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from maskft.devices import processor
-from maskft.runs import write_atomically
+from maskft.runs import cut_paths, write_atomically
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -81,7 +81,7 @@ def write_record(
     record = {
         "benchmark": benchmark, "what": what, "ratio": round(ratio, 2), "goal": goal, "peer": peer, "medians": medians,
         "hardware": measured_on or hardware(), "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "command": shlex.join(["python", f"tests/benchmarks/{script or benchmark}.py", *sys.argv[1:]]),
+        "command": cut_paths(shlex.join(["python", f"tests/benchmarks/{script or benchmark}.py", *sys.argv[1:]])),
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
     print(f"{benchmark}: {ratio:.2f} (goal {goal}) {what}, against {peer}\n{json.dumps(medians, indent=1)}", flush=True)
