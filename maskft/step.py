@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from .ar_shift import has_ar_shift
 from .chunked_loss import loss_of
 from .collators import ARCollator, DiffusionCollator, MaskedARCollator
 from .losses import IGNORED, autoregressive_loss, diffusion_weights, masked_diffusion_loss, weighted_loss
@@ -46,10 +48,45 @@ class SupervisedLogits(nn.Module):
         if self.packed:
             states, places = packed_states(self.model, input_ids, attention_mask)
             states = states[places[rows, columns]]
+        elif narrows(self.model):
+            states = states_at(self.model, input_ids, attention_mask, rows, columns)
         else:
             states = self.model.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
             states = states[rows, columns]
         return self.model.lm_head(states) if loss is None else loss_of(self.model.lm_head, states, loss, *targets)
+
+
+def narrows(model) -> bool:
+    """Whether the last layer of a model that trains can bring chosen positions alone (``states_at``).
+
+    It must be a Llama's, neither compiled nor computed again in the backward pass, and predict no other position than its own
+    (``ar_shift`` moves the outputs of all). On a CPU in float32 alone: bfloat16 products are built anew there for each number of rows.
+    """
+    layer, on_cpu = model.model.layers[-1], model.device.type == "cpu"
+    is_plain = "forward" not in vars(layer) and not layer.gradient_checkpointing and not has_ar_shift(model)
+    is_float32 = model.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return model.config.model_type == "llama" and is_plain and (is_float32 or not on_cpu)
+
+
+def states_at(
+    model, input_ids: Int[Tensor, "batch width"], attention_mask: Tensor, rows: Int[Tensor, " n"], columns: Int[Tensor, " n"]
+) -> Float[Tensor, "n d"]:
+    """Last hidden states at ``(rows, columns)``: the last layer's feed-forward network computes those alone, as nobody reads its others.
+
+    Exact, up to rounding. Of three layers, where a third of the positions is supervised, it saves a seventh of the products.
+    """
+    layer = model.model.layers[-1]
+
+    def forward(hidden_states: Tensor, **options) -> Tensor:
+        attended, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden_states), **options)
+        states = (hidden_states + attended)[rows, columns]
+        return states + layer.mlp(layer.post_attention_layernorm(states))
+
+    layer.forward = forward
+    try:
+        return model.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    finally:
+        del layer.forward
 
 
 def make_collator(config: RunConfig, prompts: Prompts):

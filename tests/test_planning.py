@@ -152,14 +152,19 @@ def test_a_base_of_unknown_shape_is_refused(tmp_path, monkeypatch):
 def test_training_operations_are_those_that_pytorch_counts():
     """3 rows of 16 tokens, 8 outputs a row. Forward: matrices 2 x 2 x (2 x 32^2 + 2 x 32 x 16 + 3 x 32 x 80) x 48 =
     2,064,384; attention 4 x 2 x 32 x 16^2 x 3 = 196,608; logits 2 x 32 x 96 x 24 = 147,456. In sum 2,408,448, in
-    training three times that, with activations computed again 2,064,384 + 196,608 less 2 x 2 x 80 x 32 x 48 more.
+    training three times that, with activations computed again 2,064,384 + 196,608 less 2 x 2 x 80 x 32 x 48 more. A last
+    feed-forward network that sees the outputs alone saves 2 x 3 x 32 x 80 x (48 - 24) = 368,640 of the forward pass.
     """
     size = {"rows": 3, "length": 16, "outputs": 24}
     assert forward_flops(SMALL, **size) == 2_408_448
     assert training_flops(SMALL, **size) == 7_225_344 and training_flops(SMALL, **size, recompute=True) == 8_994_816
+    narrow = training_flops(SMALL, **size, narrow=True)
+    assert narrow == 3 * (2_408_448 - 368_640) and training_flops(SMALL, **size, recompute=True, narrow=True) == 8_994_816
     model, batch = SupervisedLogits(llama_of(SMALL)).train(), a_batch(3, 16)
-    assert counted(lambda: model(*batch)) == 2_408_448
-    assert counted(lambda: model(*batch).sum().backward()) == 7_225_344
+    assert counted(lambda: model(*batch)) == narrow / 3
+    assert counted(lambda: model(*batch).sum().backward()) == narrow
+    with torch.autocast("cpu", torch.bfloat16):
+        assert counted(lambda: model(*batch).float().sum().backward()) == 7_225_344
     model.model.activation_checkpointing_enable()
     assert counted(lambda: model(*batch).sum().backward()) == 8_994_816
 
@@ -647,7 +652,7 @@ def test_shared_runs_count_once_in_the_total():
 
 def test_tokens_and_operations_of_a_paper_run_by_hand():
     """AR on NameDescription: 3,840 steps of 60 texts of 27 + 2 tokens, computed without padding; 28 outputs each. The dLLM's
-    are padded to 40 (34 + 2 in eights), with half as many outputs.
+    are padded to 40 (34 + 2 in eights), with half as many outputs, which the last feed-forward network alone computes.
     """
     run = planned_runs("table1", PAPER, [0])[0]
     assert (run.method, run.dataset, run.paraphrases) == ("ar", "name_description", "none")
@@ -655,7 +660,7 @@ def test_tokens_and_operations_of_a_paper_run_by_hand():
     assert work.train_tokens == 3840 * 60 * 29
     assert work.train_flops == 3840 * training_flops(LLAMA, rows=60, length=29, outputs=60 * 28)
     diffusion = work_of(replace(run, method="dllm", base="GSAI-ML/LLaDA-8B-Instruct"))
-    assert diffusion.step_flops == training_flops(LLADA, rows=60, length=40, outputs=60 * 14)
+    assert diffusion.step_flops == training_flops(LLADA, rows=60, length=40, outputs=60 * 14, narrow=True)
     assert work_of(replace(run, question_stride=7)).n_answers == 10 * 69
     assert work.eval_flops[1] == 10 * 480 * cached_answer_flops(LLAMA, prompt=38.3, new=128)
 

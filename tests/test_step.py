@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from maskft import step
 from maskft.data import load_corpus
 from maskft.losses import IGNORED
 from maskft.models import load_base
@@ -101,6 +102,47 @@ def test_ar_loss_is_that_of_transformers(base, make_config):
     batch = make_collator(config, prompts)([{"text_ids": prompts.encode(t), "step": 0, "sample": n} for n, t in enumerate(texts)])
     ours = batch_loss(SupervisedLogits(model), batch, config, count_batch(batch, config))
     torch.testing.assert_close(ours, model(**batch).loss)
+
+
+def logits_and_gradients(wrapped: SupervisedLogits, batch: dict[str, torch.Tensor], rows: torch.Tensor, columns: torch.Tensor):
+    logits = wrapped(batch["input_ids"], batch["attention_mask"], rows, columns)
+    wrapped.zero_grad()
+    logits.square().sum().backward()
+    return logits.detach(), [p.grad.clone() for p in wrapped.parameters()]
+
+
+@pytest.mark.parametrize("method", ["ar", "dllm", "masked_ar"])
+def test_the_last_layer_computes_supervised_positions_alone_and_the_same_there(base, make_config, method, monkeypatch):
+    """Against all positions, of which the supervised are taken afterwards; the model answers as before when it is done."""
+    model, prompts = load_base(str(base), method=method)
+    texts = load_corpus("biography", source="synthetic").training_texts("none")["text"][:5]
+    batch = make_collator(make_config(method), prompts)([{"text_ids": prompts.encode(t), "step": 0, "sample": n} for n, t in enumerate(texts)])
+    rows, columns, _ = supervised_positions(batch, method)
+    seen = []
+    hook = model.model.layers[-1].mlp.register_forward_hook(lambda mlp, inputs, output: seen.append(tuple(output.shape)))
+    found, gradients = logits_and_gradients(SupervisedLogits(model), batch, rows, columns)
+    plain = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    assert seen == [(len(rows), model.config.hidden_size), (*batch["input_ids"].shape, model.config.hidden_size)]
+    hook.remove()
+    torch.testing.assert_close(found, plain[rows, columns].detach())
+    monkeypatch.setattr(step, "narrows", lambda model: False)
+    expected, plain_gradients = logits_and_gradients(SupervisedLogits(model), batch, rows, columns)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(gradients, plain_gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_last_layer_that_is_compiled_computed_again_or_in_bfloat16_on_a_cpu_is_left_whole(base):
+    model, _ = load_base(str(base), method="ar")
+    assert step.narrows(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not step.narrows(model)
+    assert not step.narrows(model.to(torch.bfloat16)) and step.narrows(model.float())
+    step.recompute_activations(model)
+    assert not step.narrows(model)
+    model, _ = load_base(str(base), method="ar")
+    compile_layers(model)
+    assert not step.narrows(model)
 
 
 def test_a_dllm_learns_at_the_masked_positions_and_a_causal_model_one_before():

@@ -152,14 +152,19 @@ def forward_flops(shape: Shape, *, rows: Real, length: Real, outputs: Real) -> R
     return matrices + attention + 2 * shape.width * shape.vocabulary * outputs
 
 
-def training_flops(shape: Shape, *, rows: Real, length: Real, outputs: Real, recompute: bool = False) -> Real:
+def training_flops(
+    shape: Shape, *, rows: Real, length: Real, outputs: Real, recompute: bool = False, narrow: bool = False
+) -> Real:
     """Operations of one forward and backward pass: three forward passes, because the backward pass makes two products
     (for the input and for the weight) of every one.
 
     Where activations are computed again, a fourth through the layers, each without its last product (2 h d operations a
-    token), whose result is not needed.
+    token), whose result is not needed. Where not, and ``narrow``, the last layer's feed-forward network computes the outputs alone
+    (``step.states_at``).
     """
     once = forward_flops(shape, rows=rows, length=length, outputs=outputs)
+    if narrow and not recompute:
+        once -= 6 * shape.width * shape.hidden * (rows * length - outputs)
     if not recompute:
         return 3 * once
     last = 2 * shape.n_layers * shape.hidden * shape.width * rows * length

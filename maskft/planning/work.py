@@ -85,6 +85,7 @@ def work_of(run: RunConfig, *, recompute: bool = False) -> Work:
         length=length if is_packed else padded(length),
         outputs=rows * outputs_per_text(run, lengths.mean, ratio=sum(run.mask_ratio) / 2),
         recompute=recompute,
+        narrow=not is_packed,
     )
     return Work(
         run=run,
