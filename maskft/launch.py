@@ -1,6 +1,6 @@
 """Train the runs that are missing in worker processes on this machine; then say what failed.
 
-There is no scheduler. Every worker gets the same list, longest run first, and takes whatever is free by the run's lock
+There is no scheduler. Every worker gets the same list, longest runs first (`in_order`), and takes whatever is free by the run's lock
 (`RunStore.claim`); several `ensure` calls, from several notebooks or users, share the work in the same way. One worker
 trains many runs, so that start-up is paid once; where a worker dies, another takes its place. This file knows nothing of
 models: it starts `python -m maskft.training --store DIR --configs FILE`, where FILE has one `RunConfig` a line, and reads
@@ -49,6 +49,17 @@ class OutOfTime(RuntimeError):
     exit_code = 75  # of the command, as sysexits.h has it: not done, and not failed
 
 
+def in_order(configs: Iterable[RunConfig], cost: Callable[[RunConfig], float]) -> list[RunConfig]:
+    """Each run once: of each base and data set its longest, then all others, the longest first in both.
+
+    Where workers start two runs of one base and data set at the same time, each asks all questions before its first step; a later
+    one takes the answers of one that is finished (``base_answers``).
+    """
+    longest = sorted(dict.fromkeys(configs), key=cost, reverse=True)
+    of_each = {(run.base, run.dataset): run for run in reversed(longest)}
+    return sorted(longest, key=lambda run: run is not of_each[run.base, run.dataset])
+
+
 def ensure(
     configs: Iterable[RunConfig],
     store: RunStore,
@@ -68,7 +79,7 @@ def ensure(
         scale_launcher: how one training process is started.
         workers: training processes side by side; None for as many as `launcher.side_by_side` has room for.
         progress: show a bar with the time left, or a line now and then where the output is no terminal.
-        cost: expected cost of a run, in any unit; orders the runs and scales the progress.
+        cost: expected cost of a run, in any unit; orders the runs (`in_order`) and scales the progress.
         module: the training module.
         minutes: after these, end the workers, which save where they are; None for no limit.
 
@@ -78,7 +89,7 @@ def ensure(
         ValueError: `workers` is below 1 or more than there are GPUs for, or there are no GPUs for a run.
         KeyboardInterrupt: the caller, or SIGTERM, interrupted. Workers were ended; they resume at the next call.
     """
-    needed = sorted(dict.fromkeys(configs), key=cost, reverse=True)
+    needed = in_order(configs, cost)
     missing = store.missing(needed)
     if not missing:
         return

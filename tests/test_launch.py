@@ -16,7 +16,7 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
 from maskft import launch, launcher, processes
-from maskft.launch import Launcher, LaunchError, OutOfTime, ensure
+from maskft.launch import Launcher, LaunchError, OutOfTime, ensure, in_order
 from maskft.launcher import CONFIGS, Machine, side_by_side
 from maskft.runs import RunConfig, RunStore
 from maskft.status import show_log, status
@@ -127,6 +127,15 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_one_run_of_each_base_and_data_set_comes_first_so_that_others_find_its_answers_of_step_0():
+    """Of five runs the longest two ask one base the same questions, and so do the two that are next."""
+    steps = {"a": 50, "b": 40, "c": 30, "d": 20, "e": 10}
+    others = {"c": {"base": "another"}, "d": {"base": "another"}, "e": {"dataset": "wiki"}}
+    runs = {name: make_config(0, eval_steps=(0, n), **others.get(name, {})) for name, n in steps.items()}
+    ordered = in_order([runs[name] for name in "edcbaa"], lambda run: run.total_steps)
+    assert [name for run in ordered for name in runs if runs[name] == run] == ["a", "c", "e", "b", "d"]
 
 
 def test_missing_runs_are_trained_once_by_several_workers_and_finished_ones_start_nothing(store, capsys, monkeypatch):

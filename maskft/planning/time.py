@@ -19,6 +19,7 @@ from maskft.planning.hardware import ANSWER_LAUNCH, BANDWIDTH_SHARE, COMPUTE_SHA
 from maskft.planning.shapes import Real, n_parameters
 from maskft.planning.work import Work, answer_flops, answer_tokens, work_of
 from maskft.runs import RunConfig
+from maskft.samplers.autoregressive import LOOK_EVERY
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,8 @@ def answered_tokens(run: RunConfig, rows: Iterable[dict]) -> Real:
     """How many tokens an answer of a record took, in the mean of its evaluations; `SHORT_ANSWER` if it holds no answers, as those
     of original data.
 
-    A dLLM's answer leaves its batch at the end of a block; the others go on until the longest of the batch has ended. Words
-    and marks count as tokens, as in the tiny bases' vocabulary, and so does the end.
+    A dLLM's answer leaves its batch at the end of a block, another's where it is looked at (``samplers``). Words and marks count as
+    tokens, as in the tiny bases' vocabulary, and so does the end.
     """
     of_step: dict[int, list[int]] = {}
     for row in rows:
@@ -132,12 +133,9 @@ def answered_tokens(run: RunConfig, rows: Iterable[dict]) -> Real:
             of_step.setdefault(row["step"], []).append(1 + len(re.findall(r"\w+|[^\w\s]", row["generation"])))
     if not of_step:
         return answer_tokens(run)[0]
-    if run.method == "dllm":
-        each = [run.block_length * ceil(n / run.block_length) for lengths in of_step.values() for n in lengths]
-    else:
-        size = run.eval_batch_size
-        each = [max(lengths[i : i + size]) for lengths in of_step.values() for i in range(0, len(lengths), size)]
-    return min(run.max_new_tokens, sum(each) / len(each))
+    multiple = run.block_length if run.method == "dllm" else LOOK_EVERY
+    each = [min(run.max_new_tokens, multiple * ceil(n / multiple)) for lengths in of_step.values() for n in lengths]
+    return sum(each) / len(each)
 
 
 def quickest(records: Iterable[tuple[RunConfig, dict]]) -> list[tuple[RunConfig, dict]]:
