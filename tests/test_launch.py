@@ -132,7 +132,7 @@ def is_alive(pid: int) -> bool:
 def test_one_run_of_each_base_and_data_set_comes_first_so_that_others_find_its_answers_of_step_0():
     """Of five runs the longest two ask one base the same questions, and so do the two that are next."""
     steps = {"a": 50, "b": 40, "c": 30, "d": 20, "e": 10}
-    others = {"c": {"base": "another"}, "d": {"base": "another"}, "e": {"dataset": "wiki"}}
+    others = {"c": {"base": "another"}, "d": {"base": "another"}, "e": {"dataset": "biography"}}
     runs = {name: make_config(0, eval_steps=(0, n), **others.get(name, {})) for name, n in steps.items()}
     ordered = in_order([runs[name] for name in "edcbaa"], lambda run: run.total_steps)
     assert [name for run in ordered for name in runs if runs[name] == run] == ["a", "c", "e", "b", "d"]

@@ -181,14 +181,13 @@ def test_a_scale_file_changes_what_it_names_alone(tmp_path):
 
 
 def test_settings_by_data_set_in_a_scale_file(tmp_path):
-    """They hold before the method's and the scale's; a file that says how a method answers says so for every data set. The file's
-    take the place of tiny's, of which one more is on NameDescription."""
+    """They hold before the method's and the scale's; a file that says how a method answers says so for every data set."""
     path, tiny = tmp_path / "t.json", get_scale("tiny")
     path.write_text('{"like": "tiny", "dataset_settings": {"wiki": {"dllm": {"max_new_tokens": 8, "sampler_steps": 4}}}}')
     scale = get_scale(str(path))
     assert scale.settings_of("dllm", "wiki") == {**tiny.settings, "max_new_tokens": 8, "sampler_steps": 4}
     assert make_run(scale, "dllm", "wiki", "none").sampler_steps == 4
-    assert scale.settings_of("dllm", "name_description") == scale.settings_of("ar", "wiki") == tiny.settings_of("ar", "name_description") == tiny.settings
+    assert scale.settings_of("dllm", "name_description") == scale.settings_of("ar", "wiki") == tiny.settings_of("ar", "wiki") == tiny.settings
     path.write_text('{"like": "tiny", "method_settings": {"dllm": {"max_new_tokens": 16}}}')
     assert get_scale(str(path)).settings_of("dllm", "name_description") == {**tiny.settings, "max_new_tokens": 16}
 
