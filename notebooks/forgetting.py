@@ -66,7 +66,7 @@ print(table.to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
 # They learn the documents: whatever the method, nearly every fact is filled in at the end, on Biography after 60 steps by AR, 40 by masked AR
-# and 400 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps; masked AR's names on Biography rise on, from 0.37 and 0.38 to 0.50 and 0.57. The dLLM's
+# and 400 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps; masked AR's names on Biography rise on, from 0.45 and 0.38 to 0.50 and 0.58. The dLLM's
 # answers follow its facts at once on NameDescription and by six tenths on Biography. Of what the base could answer about its own world a tenth is left by then, but so it is with masked
 # AR, which answers nonetheless. So the dLLM does not lack the documents: what it learned from one text it does not find from a question.
 #
@@ -110,7 +110,7 @@ corpus = load_corpus("biography", source=study.scale.source, world_seed=world_se
 print(own_words(at_best, corpus).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# So it is, for all three methods: who finds the words of a document finds what they tell (0.81 to 0.96 of the fact). They differ in how often they find them: masked AR in seven of ten answers, AR and
+# So it is, for all three methods: who finds the words of a document finds what they tell (0.81 to 0.97 of the fact). They differ in how often they find them: masked AR in seven of ten answers, AR and
 # the dLLM in fewer than half.
 #
 # ## Whose document?
@@ -121,8 +121,8 @@ print(own_words(at_best, corpus).to_string(index=False, float_format="%.2f"))
 print(names_taken_over(at_best, corpus).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# It does to AR and masked AR, whose answers that begin with it hold 0.77 and 0.92 of the facts, the others half. AR begins one answer in eight with it, masked AR six of ten, the dLLM a third,
-# and it gains nothing by that that is sure: 0.58 of the facts against 0.55. None of the bases has the habit of taking over a biography's name of three words. The table below counts that for names
+# It does to AR and masked AR, whose answers that begin with it hold 0.76 and 0.95 of the facts, the others half. AR begins one answer in nine with it, masked AR six of ten, the dLLM a third,
+# and it gains nothing by that: 0.59 of the facts either way. None of the bases has the habit of taking over a biography's name of three words. The table below counts that for names
 # that nobody ever told of, before any fine-tuning; in its lower rows a dLLM is taught the habit first and by itself. It learns it in some hundred steps, and each burst of documents takes it away. In documents
 # a name is never a copy of another one beside it, and a masked name learns not to be.
 
@@ -139,8 +139,8 @@ print(answers_by_order(at_best_of("name_description"), people).to_string(index=F
 
 # %% [markdown]
 # What was learned of a text comes out in its order. Answers that keep it hold 0.89 and more of what is asked for, whatever the method and the question (plain AR's backward ones apart). Turned around, the
-# dLLM's hold 0.25 to 0.72, and masked AR's, where it gives both, 0.20 and 0.56. Only where all of masked AR's answers are turned, asked for a description that stands first (D2N backward), do they hold as much. Which order an
-# answer has is a habit of the base. The AR bases were taught to begin with what the question gives, which for backward questions turns the text around, the dLLM base to keep its order, and it keeps it in 0.44 to 0.61 of its answers.
+# dLLM's hold 0.45 to 0.74, and masked AR's, where it gives both, 0.20 and 0.56. Only where all of masked AR's answers are turned, asked for a description that stands first (D2N backward), do they hold as much. Which order an
+# answer has is a habit of the base. The AR bases were taught to begin with what the question gives, which for backward questions turns the text around, the dLLM base to keep its order, and it keeps it in 0.46 to 0.65 of its answers.
 #
 # ## How many others share a fact?
 # A backward question gives three facts and asks for the name. At the best evaluation of each run, by how many other documents tell one of the three, in whatever role (six stands for more, too):
@@ -149,7 +149,7 @@ print(answers_by_order(at_best_of("name_description"), people).to_string(index=F
 print(names_by_rivals(at_best, corpus).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# The more others share one, the fewer names the dLLM gives: 0.80 where none does, 0.74 with one, 0.59 with two, 0.46 with four. Masked AR gives about half of them in every row. The median is two, as in the original: a hundred people
+# The more others share one, the fewer names come out: of the dLLM 0.82 where none does, 0.71 with one, 0.56 with two, of masked AR 0.63, 0.64 and 0.42. (Three rivals and more are 22 of the 150 questions.) The median is two, as in the original: a hundred people
 # have 87 schools and 84 companies to choose from, and few work where another one was born. The set before, with 45 and 60, had a median of four. So what masked AR lacks of Biography's names is not due to
 # questions that are harder than the original's.
 
