@@ -141,6 +141,11 @@ def test_a_last_layer_that_is_compiled_computed_again_or_in_bfloat16_on_a_cpu_is
     step.recompute_activations(model)
     assert not step.narrows(model)
     model, _ = load_base(str(base), method="ar")
+    elsewhere = model.to("meta", torch.bfloat16)  # as on a GPU
+    assert step.narrows(elsewhere)
+    elsewhere.config.model_type = "another"
+    assert not step.narrows(elsewhere)
+    model, _ = load_base(str(base), method="ar")
     compile_layers(model)
     assert not step.narrows(model)
 
