@@ -604,7 +604,8 @@ def test_answers_of_a_record_are_as_long_as_their_blocks_or_as_where_they_are_lo
     """
     rows = [{"kind": "generation", "step": 0, "generation": text} for text in ("Ada Birch, a ranger", "Ada", "Ada.")]
     ar, dllm = (make_run(TINY, m, "wiki", "none") for m in ("ar", "dllm"))
-    assert answered_tokens(ar, rows) == pytest.approx(16 / 3) and answered_tokens(replace(dllm, block_length=2), rows) == 4
+    ar, dllm = (replace(run, block_length=2) for run in (ar, dllm))
+    assert answered_tokens(ar, rows) == pytest.approx(16 / 3) and answered_tokens(dllm, rows) == 4
     assert answered_tokens(replace(ar, max_new_tokens=6), rows) == pytest.approx(14 / 3)
     assert answered_tokens(ar, [{"kind": "metric"}]) == 20
 
