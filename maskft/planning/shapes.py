@@ -163,10 +163,9 @@ def training_flops(
     (``step.states_at``).
     """
     once = forward_flops(shape, rows=rows, length=length, outputs=outputs)
-    if narrow and not recompute:
-        once -= 6 * shape.width * shape.hidden * (rows * length - outputs)
     if not recompute:
-        return 3 * once
+        spared = 6 * shape.width * shape.hidden * (rows * length - outputs) if narrow else 0
+        return 3 * (once - spared)
     last = 2 * shape.n_layers * shape.hidden * shape.width * rows * length
     return 3 * once + forward_flops(shape, rows=rows, length=length, outputs=0) - last
 
