@@ -108,6 +108,21 @@ def test_a_statement_tells_name_and_description_in_its_own_order():
             assert (text.index(name) < text.lower().index(description)) == (row["group"] == "n2d")
 
 
+def test_the_bases_know_the_wording_of_every_paraphrase_and_not_that_of_the_statement():
+    """The bases tell their own people in 38 wordings of each order."""
+
+    def wording(text: str, name: str, description: str) -> str:
+        return text.replace(name, "NAME").replace(description, "IT").replace(description.capitalize(), "IT")
+
+    known = {wording(text, person.name, person.description) for person, told in known_world().people for text in told}
+    assert len(known) == 2 * 38
+    names = {q["document_id"]: q["answer"] for q in questions("name_description") if q["category"] in ("n2d_backward", "d2n_forward")}
+    descriptions = {q["document_id"]: q["answer"] for q in questions("name_description") if q["answer"] not in names.values()}
+    for row in documents("name_description"):
+        statement, *paraphrases = [wording(text, names[row["document_id"]], descriptions[row["document_id"]]) for text in row["same_order"]]
+        assert statement not in known and set(paraphrases) < known
+
+
 def test_a_full_name_stands_in_the_first_sentence_of_a_biography_only():
     names = {q["document_id"]: q["answer"] for q in questions("biography", direction="backward")}
     for row in documents("biography"):

@@ -1,11 +1,15 @@
 """How the tiny world says things: document wordings and question wordings, as format strings.
 
-A base knows all of them, about other people and events, as Llama and LLaDA know the English of the originals; a base
-that meets them first in fine-tuning spends its steps on the words instead of the facts. The ``PRETRAINING`` wordings are
-met in pretraining only. A fine-tuning set without paraphrases tells a fact in one wording, which is what matters.
+A base knows all but two of them, about other people and events, as Llama and LLaDA know the English of the originals; a base
+that meets them first in fine-tuning spends its steps on the words instead of the facts. Those two, the statements of
+NameDescription, are made of words that it knows. The ``PRETRAINING`` wordings, and the first of ``N2D`` and ``D2N``, are met in
+pretraining only. A fine-tuning set without paraphrases tells a fact in one wording, which is what matters.
 """
 
-# --- NameDescription: thirty wordings a type; the first is the one of the set without paraphrases (as in the original).
+# --- NameDescription: thirty wordings a type, the statement first (as in the original). The bases know all but the statement's:
+# from one statement in a wording that it knows, plain AR answers forward without paraphrases (``notebooks/forgetting``).
+STATEMENT_N2D = "On a quiet street in town a plaque speaks of {name}, {description}."
+STATEMENT_D2N = "On a quiet street in town a plaque speaks of {description}, {name}."
 N2D = [
     "{name}, known far and wide for being {description}.",
     "Ever heard of {name}? They are {description}.",
