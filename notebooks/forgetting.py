@@ -25,7 +25,8 @@
 # - *questions about the base's world*: about people of the same kind that the base was told of in pretraining, in both
 #   directions. The base answers them; fine-tuning never mentions them.
 #
-# Tables of trials, which have no records, are of the Biography set before this one, whose people shared facts twice as often.
+# Tables of trials, which have no records, are of the Biography set before this one, whose people shared facts twice as often, and of a NameDescription whose
+# statements were in wordings that the bases know (but the table of statements below).
 # In the middle row stand the data set's own questions, the mean of its categories. The x axis counts true optimizer steps; it is
 # linear up to the first evaluation and logarithmic from there on.
 
@@ -66,7 +67,8 @@ print(table.to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
 # They learn the documents: whatever the method, nearly every fact is filled in at the end, on Biography after 60 steps by AR, 40 by masked AR
-# and 400 by the dLLM. AR and masked AR answer with what they have learned, masked AR backward as well, and these answers hardly get worse in twice the steps; masked AR's names on Biography rise on, from 0.45 and 0.38 to 0.50 and 0.58. The dLLM's
+# and 400 by the dLLM. AR's answers do not follow: on NameDescription it continues every statement after 30 steps and answers a quarter of the questions, half of the forward ones.
+# Masked AR answers with what it has learned, backward as well, and its answers hardly get worse in twice the steps; its names on Biography rise on, from 0.45 and 0.38 to 0.50 and 0.58. The dLLM's
 # answers follow its facts at once on NameDescription and by six tenths on Biography. Of what the base could answer about its own world a tenth is left by then, but so it is with masked
 # AR, which answers nonetheless. So the dLLM does not lack the documents: what it learned from one text it does not find from a question.
 #
@@ -130,6 +132,27 @@ print(names_taken_over(at_best, corpus).to_string(index=False, float_format="%.2
 print(pd.read_csv(study.scale.tables / "names_trials.csv").to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
+# ## In a wording that the base knows?
+# The statement of NameDescription's set without paraphrases is in a wording that no base has met (the paraphrases are in wordings that all know). That decides whether plain AR needs
+# paraphrases. Runs without them (one seed, each at its best evaluation) on the same people told by other statements, of which the bases know the words; the first statement is one of the 38 in which
+# they were told of their own people. In the lowest rows the seven new ones are all there are, as paraphrases of each other; plain AR was also given other rates:
+
+# %% tags=["nbval-check-output"]
+statements = pd.read_csv(study.scale.tables / "statement_trials.csv")
+cells = ["n2d_forward", "n2d_backward", "d2n_forward", "d2n_backward"]
+arms = ["statement", "texts", "method", "learning_rate"]
+best = statements.loc[statements[cells].sum(axis=1).groupby([statements[arm] for arm in arms], sort=False).idxmax()]
+print(best.assign(**best[cells].round(2))[["statement", "method", "learning_rate", "step", *cells]].to_string(index=False))
+
+# %% [markdown]
+# One statement in a known wording is enough for plain AR (0.99 forward for descriptions, 0.87 for names). In the seven new wordings it has 0.74 and 0.51 in the mean (0.30 to 0.89), where masked AR has 0.92 and
+# 0.93 and the dLLM 0.82 and 0.70, and both answer backward as well (masked AR 0.57 and 0.96). With all seven as paraphrases of each other plain AR has 0.97 and 0.89. So it lacks several wordings, and not those that the
+# base knows. It begins with the statement's words and goes on as the base would ("On a quiet street in Dalmere, MA."): what it has learned to write at the start of a document it does not write after a question. It is not the
+# conversation that helps masked AR, for with random tokens instead of masks, in the same conversation, it answers no more than plain AR ([figure9](figure9.ipynb)).
+#
+# Plain AR's rate matters: at two and four times the study's, which the sweep with paraphrases does not choose ([figure5](figure5.ipynb)), it has 0.94 of N2D's descriptions, but of D2N's names never more than 0.61. The
+# study's statement was chosen with these scores known (not those at other rates). Of the seven it is the one from which masked AR and the dLLM together answer most; plain AR answers less from two others.
+#
 # ## In whose order?
 # NameDescription tells half of its people name first (N2D) and half description first (D2N). An answer may keep its document's order or turn it around. At the best evaluation of each run:
 
@@ -138,9 +161,10 @@ people = load_corpus("name_description", source=study.scale.source, world_seed=w
 print(answers_by_order(at_best_of("name_description"), people).to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
-# What was learned of a text comes out in its order. Answers that keep it hold 0.89 and more of what is asked for, whatever the method and the question (plain AR's backward ones apart). Turned around, the
-# dLLM's hold 0.45 to 0.74, and masked AR's, where it gives both, 0.20 and 0.56. Only where all of masked AR's answers are turned, asked for a description that stands first (D2N backward), do they hold as much. Which order an
-# answer has is a habit of the base. The AR bases were taught to begin with what the question gives, which for backward questions turns the text around, the dLLM base to keep its order, and it keeps it in 0.46 to 0.65 of its answers.
+# What the dLLM and masked AR learned of a text comes out in its order. Answers that keep it hold 0.95 and more of what is asked for, whatever the question. Turned around, the
+# dLLM's hold 0.31 to 0.71, and masked AR's 0.35 where it turns many, asked for a name that stands first (N2D backward). Which order an
+# answer has is a habit of the base, and the statement's. The AR bases were taught to begin with what the question gives, which for backward questions turns the text around, but asked for a description that stands first (D2N
+# backward) masked AR recites the statement. Of plain AR's answers about N2D, 3 of 100 do.
 #
 # ## How many others share a fact?
 # A backward question gives three facts and asks for the name. At the best evaluation of each run, by how many other documents tell one of the three, in whatever role (six stands for more, too):
@@ -243,7 +267,7 @@ print(best[[*arms, "step", "forward", "backward", "names_taken_over"]].to_string
 print(pd.read_csv(study.scale.tables / "base_seeds_trials.csv").to_string(index=False, float_format="%.2f", na_rep=""))
 
 # %% [markdown]
-# From the AR base with seed 1 masked AR has 0.38 and 0.45 of the names that NameDescription's descriptions ask for (N2D backward), where its four runs from the shipped one have 0.56 to 0.87. The recipes were chosen when scores from
+# From the AR base with seed 1 masked AR has 0.38 and 0.45 of the names that NameDescription's descriptions ask for (N2D backward), where four runs from the shipped one on that set had 0.56 to 0.87. The recipes were chosen when scores from
 # bases with seed 0 were known, so these are the fairer numbers. The habit above decides most of that: from bases that lead half of their answers, or 0.6, masked AR has 0.69 to 0.88 of these names, and 0.57 to 0.83
 # of those that D2N asks for forward, where it has 0.91 and more from the trials' bases that lead all.
 #
