@@ -26,7 +26,7 @@
 #   directions. The base answers them; fine-tuning never mentions them.
 #
 # Tables of trials, which have no records, are of the Biography set before this one, whose people shared facts twice as often, and of a NameDescription whose
-# statements were in wordings that the bases know (but the table of statements below).
+# statements were in wordings that the bases know (but the table of statements, and rows that say so).
 # In the middle row stand the data set's own questions, the mean of its categories. The x axis counts true optimizer steps; it is
 # linear up to the first evaluation and logarithmic from there on.
 

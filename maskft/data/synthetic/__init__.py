@@ -54,11 +54,11 @@ def _unmet(things: Sequence[Thing]) -> Sequence[Thing]:
 
 def _name_description(rng: random.Random):
     people = _unmet(sample_people(rng, 2 * N_STATEMENTS_PER_TYPE, avoid=known_world().facts))
+    told_by_name, told_by_description = [wordings.STATEMENT_N2D, *wordings.N2D[1:]], [wordings.STATEMENT_D2N, *wordings.D2N[1:]]
     rows, questions = [], []
     for i, person in enumerate(people):
-        is_n2d = i < N_STATEMENTS_PER_TYPE
-        group, statement, known = ("n2d", wordings.STATEMENT_N2D, wordings.N2D) if is_n2d else ("d2n", wordings.STATEMENT_D2N, wordings.D2N)
-        rows.append((group, [render.name_description(person, wording) for wording in (statement, *known[1:])], []))
+        group, statements = ("n2d", told_by_name) if i < N_STATEMENTS_PER_TYPE else ("d2n", told_by_description)
+        rows.append((group, [render.name_description(person, wording) for wording in statements], []))
         # Forward follows the statement: N2D asked for the description, D2N asked for the name.
         asks = {"n2d": (wordings.ASKS_DESCRIPTION, wordings.ASKS_NAME), "d2n": (wordings.ASKS_NAME, wordings.ASKS_DESCRIPTION)}
         for direction, templates in zip(("forward", "backward"), asks[group], strict=True):
