@@ -1,5 +1,5 @@
-"""What the README has from records: the map of exhibits (claim, notebook, command, time, the paper's value and ours), and
-the benchmarks.
+"""What the README has from records: the map of exhibits (claim, notebook, command, time, the paper's value and ours), what
+two scales obtained beside the paper, and the benchmarks.
 
 ``maskft overview`` writes each between two comments of README.md; a test asserts that they are current.
 """
@@ -11,13 +11,15 @@ from pathlib import Path
 
 from .exhibits import EXHIBITS, ONLY_SMALL, exhibit_runs
 from .runs import RecordStore, write_atomically
-from .scales import REPOSITORY, Scale
+from .scales import REPOSITORY, SMALL, TINY, Scale
+from .tables.summary import summary_table
 
 README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- exhibits: maskft overview -->", "<!-- end of exhibits -->"
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks" / "records"
 BENCHMARKS_BEGIN, BENCHMARKS_END = "<!-- benchmarks: maskft overview -->", "<!-- end of benchmarks -->"
 GPU_BEGIN, GPU_END = "<!-- gpu: maskft overview -->", "<!-- end of gpu -->"
+RESULTS = tuple((scale, f"<!-- results, {scale.name}: maskft overview -->", f"<!-- end of results, {scale.name} -->") for scale in (TINY, SMALL))
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,18 @@ def write_overview(scale: Scale, readme: Path = README) -> Path:
         OSError: See ``exhibit_map``.
     """
     return _write_between(readme, BEGIN, END, exhibit_map(scale))
+
+
+def write_results(readme: Path = README) -> Path:
+    """Put what each scale with committed tables obtained between its two comments in the README.
+
+    Raises:
+        ValueError: If the README lacks one of them.
+        OSError: If a scale's tables were not written yet.
+    """
+    for scale, begin, end in RESULTS:
+        _write_between(readme, begin, end, summary_table(scale.tables))
+    return readme
 
 
 def write_benchmarks(readme: Path = README, folder: Path = BENCHMARKS) -> Path:

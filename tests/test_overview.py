@@ -15,14 +15,17 @@ from maskft.overview import (
     GPU_END,
     PARTS,
     README,
+    RESULTS,
     ROWS,
     benchmark_table,
     exhibit_map,
     gpu_table,
     write_benchmarks,
     write_overview,
+    write_results,
 )
 from maskft.scales import TINY
+from maskft.tables.summary import summary_table
 
 
 def test_every_exhibit_has_its_row():
@@ -39,6 +42,38 @@ def test_the_readme_holds_the_current_benchmarks():
     assert between.strip() == benchmark_table(), "run: maskft overview"
     between = README.read_text().partition(GPU_BEGIN)[2].partition(GPU_END)[0]
     assert between.strip() == gpu_table(), "run: maskft overview"
+
+
+def test_the_readme_holds_the_current_results(tmp_path):
+    copy = tmp_path / "README.md"
+    copy.write_text(README.read_text())
+    assert write_results(copy).read_text() == README.read_text(), "run: maskft overview"
+    assert [README.read_text().count(comment) for _, *comments in RESULTS for comment in comments] == [1] * 4
+
+
+def write_cells(folder, name, rows):
+    """A table of obtained accuracies, 0.5 in the paper everywhere, with a row of another metric between them."""
+    head = "dataset,method,paraphrases,category,metric,paper,obtained,std,n_seeds\n"
+    cells = [f"{key},accuracy,0.5,{value},,2\n{key},exact_match,,0.9999,,2\n" for key, value in rows.items()]
+    (folder / f"{name}.csv").write_text(head + "".join(cells))
+
+
+def test_results_are_the_tables_cells_beside_the_paper(tmp_path):
+    """Masked AR was not run and the dLLM in one direction only: no row, and a dash."""
+    both = {"wiki,ar,none,forward": 0.1249, "wiki,ar,none,backward": 0.0, "wiki,dllm,none,forward": 0.3, "wiki,dllm,none,backward": ""}
+    biography = {"biography,dllm,none,forward": 0.75, "biography,dllm,none,backward": 1.0}
+    not_run = {"wiki,masked_ar,none,forward": "", "wiki,masked_ar,none,backward": ""}
+    write_cells(tmp_path, "table3_vs_paper", both | biography | not_run)
+    write_cells(tmp_path, "table2_vs_paper", {f"wiki,ar,permute_order,{way}": 0.2 for way in ("forward", "backward")})
+    rows = [
+        "| plain AR | – | – | – | – | 0.12 / 0.00 | 0.50 / 0.50 |",
+        "| plain AR, permute-order paraphrases | – | – | – | – | 0.20 / 0.20 | 0.50 / 0.50 |",
+        "| dLLM | – | – | 0.75 / 1.00 | 0.50 / 0.50 | – | 0.50 / 0.50 |",
+    ]
+    assert summary_table(tmp_path).splitlines()[2:] == rows
+    write_cells(tmp_path, "table3_control_vs_paper", {f"biography,masked_ar,none,{way}": 0.4 for way in ("forward", "backward")})
+    control = "| masked AR, from a base without masked passages | – | – | 0.40 / 0.40 | 0.50 / 0.50 | – | – |"
+    assert summary_table(tmp_path).splitlines()[2:] == [*rows, control]
 
 
 def test_every_benchmark_has_a_record_that_others_can_read():

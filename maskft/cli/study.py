@@ -209,8 +209,9 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _overview(options: argparse.Namespace) -> int:
     from maskft.named_scales import get_scale
-    from maskft.overview import write_benchmarks, write_overview
+    from maskft.overview import write_benchmarks, write_overview, write_results
 
     write_overview(get_scale(options.scale))
+    write_results()
     print(write_benchmarks())
     return 0
