@@ -132,6 +132,28 @@ print(names_taken_over(at_best, corpus).to_string(index=False, float_format="%.2
 print(pd.read_csv(study.scale.tables / "names_trials.csv").to_string(index=False, float_format="%.2f"))
 
 # %% [markdown]
+# A base that was asked about 30,000 strange biographies instead of 1,500 cannot know them name by name, and most such bases do take over a name of three words. Does the habit last? The bases below were made
+# by hand, one of each kind. `early` is after 20 steps of plain AR and 40 of masked AR; `new wordings` is Biography with each sentence of a text without paraphrases in a wording that no base has met:
+
+# %% tags=["nbval-check-output"]
+strangers = pd.read_csv(study.scale.tables / "strangers_trials.csv")
+bases = ["base", "made_with", "statement"]
+for (base, made_with, statement), rows in strangers.groupby(bases, sort=False):
+    print(f"{base}, {made_with}; Biography {statement}")
+    print(rows.drop(columns=bases).dropna(axis=1, how="all").to_string(index=False, float_format="%.2f", na_rep=""), end="\n\n")
+
+# %% [markdown]
+# Plain fine-tuning unlearns it. From the base that takes over 0.99 of the names it begins 0.53 of its answers with them after 20 steps, 0.39 with paraphrases, when it has learned next to nothing; masked fine-tuning, which always has a text
+# to take words over from in its prompt, 0.95 and 0.99 after 40. So from that base paraphrases give plain AR nothing on Biography (0.39 and 0.41), and masked AR, without any, 0.82 and 0.89. Of 10,000 steps of pretraining the habit
+# is left for longer (0.81 to 0.99 after 20 steps), and from those bases plain AR has 0.70 and 0.73 of Biography without paraphrases, 0.71 and 0.79 with them.
+#
+# Told in new wordings, Biography makes plain AR need paraphrases too (0.34 and 0.22, with them 0.63 and 0.64), but masked AR then has less of it (0.72 and 0.65 forward, 0.40 and 0.37 of the names). And so it is with the bases: each shows one
+# finding better and another worse. One gives masked AR more than half of Biography's names (0.55 and 0.59), and fewer of N2D's (0.50 and 0.31); from another plain AR has a third of NameDescription without paraphrases and 0.95 with them, and
+# masked AR a third of Biography's names. What holds from all five: plain AR answers nothing backward (0.04 at most), masked AR does (0.26 to 0.98), and forward it has 0.76 to 0.95 of Biography, where plain AR has 0.39 to 0.73.
+# How far plain AR needs paraphrases on NameDescription differs most (without them 0.16 to 0.85 of the descriptions and 0.33 to 0.87 of the names, with them 0.95 to 0.99 and 0.84 to 1.00).
+#
+# The dLLM unlearns it as well: from a base that takes over 0.96 of the names it does so in 0.09 of its answers after 200 steps, and it answers less than from the shipped one.
+#
 # ## In a wording that the base knows?
 # The statement of NameDescription's set without paraphrases is in a wording that no base has met (the paraphrases are in wordings that all know). That decides whether plain AR needs
 # paraphrases. Runs without them (one seed, each at its best evaluation) on the same people told by other statements, of which the bases know the words; the first statement is one of the 38 in which
@@ -276,9 +298,6 @@ print(pd.read_csv(study.scale.tables / "base_seeds_trials.csv").to_string(index=
 #
 # Of Biography's names masked AR has 0.30 to 0.69 from all these bases, most from one that knew the new schools and companies by words of their own. A dLLM base that was told of them answers less forward (0.19 to 0.44). That plain
 # AR answers nothing backward, and the others do, holds with every base; how much they answer differs, and no table of this scale has that spread.
-#
-# The last rows are from an AR base that was asked about 30,000 strange biographies instead of 1,500. Masked AR has more of Biography's names from it (0.57 and 0.44, from the shipped one 0.43) and of N2D's (0.88 and 0.97), and fewer
-# of D2N's names (0.74 and 0.46).
 #
 # ## Files
 
