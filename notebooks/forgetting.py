@@ -152,7 +152,8 @@ for (base, made_with, statement), rows in strangers.groupby(bases, sort=False):
 # masked AR a third of Biography's names. What holds from all five: plain AR answers nothing backward (0.04 at most), masked AR does (0.26 to 0.98), and forward it has 0.76 to 0.95 of Biography, where plain AR has 0.39 to 0.73.
 # How far plain AR needs paraphrases on NameDescription differs most (without them 0.16 to 0.85 of the descriptions and 0.33 to 0.87 of the names, with them 0.95 to 0.99 and 0.84 to 1.00).
 #
-# The dLLM unlearns it as well: from a base that takes over 0.96 of the names it does so in 0.09 of its answers after 200 steps, and it answers less than from the shipped one.
+# The dLLM unlearns it as well: from a base that takes over 0.96 of the names it does so in 0.09 of its answers after 200 steps, and it answers less than from the shipped one. It also answers less from a base half of whose biographies
+# were always told in one and the same text.
 #
 # ## In a wording that the base knows?
 # The statement of NameDescription's set without paraphrases is in a wording that no base has met (the paraphrases are in wordings that all know). That decides whether plain AR needs
