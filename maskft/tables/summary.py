@@ -24,11 +24,13 @@ SOURCES = {"table3_vs_paper": None, "table2_vs_paper": None, "table3_control_vs_
 def summary_table(folder: Path) -> str:
     """Accuracy at the best checkpoint, the mean over seeds, by method, paraphrases and data set, beside the paper's.
 
-    Rows that were not run are left out, cells that were not are a dash. Where the paper's and the obtained categories are several,
-    they are in the order of ``CATEGORIES``.
+    Rows that were not run are left out, cells that were not are a dash. A cell's categories are in the order of ``CATEGORIES``.
 
     Args:
         folder: The tables of a scale.
+
+    Returns:
+        The table's lines.
 
     Raises:
         OSError: If Table 3 or Table 2 was not written yet.
@@ -40,7 +42,7 @@ def summary_table(folder: Path) -> str:
             continue  # a scale without a control base
         table = pd.read_csv(file)
         for _, row in table[table["metric"] == "accuracy"].iterrows():
-            found.setdefault((row["dataset"], called or row["method"], row["paraphrases"], row["category"]), row)
+            found[row["dataset"], called or row["method"], row["paraphrases"], row["category"]] = row
     head = ["", *(label for dataset in DATASETS for label in (DATASET_LABELS[dataset], "paper"))]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for (method, paraphrases), label in ROWS.items():
