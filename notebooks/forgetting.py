@@ -144,8 +144,8 @@ for (base, made_with, statement), rows in strangers.groupby(bases, sort=False):
 
 # %% [markdown]
 # Plain fine-tuning unlearns it. From the base that takes over 0.99 of the names it begins 0.53 of its answers with them after 20 steps, 0.39 with paraphrases, when it has learned next to nothing; masked fine-tuning, which always has a text
-# to take words over from in its prompt, 0.95 and 0.99 after 40. So from that base paraphrases give plain AR nothing on Biography (0.39 and 0.41), and masked AR, without any, 0.82 and 0.89. Of 10,000 steps of pretraining the habit
-# is left for longer (0.81 to 0.99 after 20 steps), and from those bases plain AR has 0.70 and 0.73 of Biography without paraphrases, 0.71 and 0.79 with them.
+# to take words over from in its prompt, 0.95 and 0.99 after 40. So from that base paraphrases give plain AR nothing on Biography (0.39 and 0.41), and masked AR, without any, 0.82 and 0.89. After 10,000 steps of pretraining the habit
+# lasts longer (0.81 to 0.99 after 20 steps of fine-tuning), and from those bases plain AR has 0.70 and 0.73 of Biography without paraphrases, 0.71 and 0.79 with them.
 #
 # Told in new wordings, Biography makes plain AR need paraphrases too (0.34 and 0.22, with them 0.63 and 0.64), but masked AR then has less of it (0.72 and 0.65 forward, 0.40 and 0.37 of the names). And so it is with the bases: each shows one
 # finding better and another worse. One gives masked AR more than half of Biography's names (0.55 and 0.59), and fewer of N2D's (0.50 and 0.31); from another plain AR has a third of NameDescription without paraphrases and 0.95 with them, and
